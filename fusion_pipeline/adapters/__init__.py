@@ -1,0 +1,7 @@
+"""Adapters: modules that compute a delta at a site, and banks that compute many at once."""
+
+from fusion_pipeline.adapters.bank import Bank, Hidden, LowRankBank
+from fusion_pipeline.adapters.bottleneck import Bottleneck, BottleneckSpec
+from fusion_pipeline.adapters.spec import AdapterSpec, LowRank
+
+__all__ = ["AdapterSpec", "Bank", "Bottleneck", "BottleneckSpec", "Hidden", "LowRank", "LowRankBank"]

@@ -1,0 +1,180 @@
+"""Banks: all adapters active at one site, computed together.
+
+A fusion needs three things of N deltas Δ_n: their inner products with a query, a weighted sum, and
+now and then the deltas themselves. For low-rank deltas Δ_n = s_n (U_n z_n + c_n), z_n = φ(D_n x + b_n),
+the first two never need the (tokens × N × hidden) tensor:
+
+    q·Δ_n        = s_n (U_nᵀ q)·z_n + s_n q·c_n
+    Σ_n w_n Δ_n  = [s_1 U_1 … s_N U_N] (w ∘ z) + Σ_n w_n s_n c_n
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fusion_pipeline.adapters.spec import LowRank
+
+Hidden = Tensor
+"""What a bank computes once from x and uses in every method: (…, ΣR) for a low-rank bank."""
+
+
+class Bank(Protocol):
+    """The adapters of one site. Shapes: x (…, D_in), query (…, D_out), weights (…, N)."""
+
+    names: tuple[str, ...]
+
+    def hidden(self, x: Tensor) -> Hidden:
+        """What the other methods share."""
+        ...
+
+    def scores(self, query: Tensor, hidden: Hidden) -> Tensor:
+        """⟨query, Δ_n⟩ for every adapter: (…, N)."""
+        ...
+
+    def combine(self, weights: Tensor, hidden: Hidden) -> Tensor:
+        """Σ_n w_n Δ_n: (…, D_out)."""
+        ...
+
+    def deltas(self, hidden: Hidden) -> Tensor:
+        """Every delta: (…, N, D_out)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """N low-rank adapters as one: down (ΣR, D_in), up (D_out, ΣR) and up_bias (N, D_out), scales folded in."""
+
+    down: Tensor
+    down_bias: Tensor | None
+    up: Tensor
+    up_bias: Tensor | None
+    widths: tuple[int, ...]
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all bottlenecks are equally wide, so that a plain reshape splits them."""
+        return len(set(self.widths)) == 1
+
+    def per_adapter(self, values: Tensor) -> Tensor:
+        """Sums (…, ΣR) over each adapter's own part: (…, N)."""
+        if self.uniform:
+            return values.unflatten(-1, (len(self.widths), -1)).sum(-1)
+        return torch.stack([part.sum(-1) for part in values.split(self.widths, dim=-1)], dim=-1)
+
+    def spread(self, weights: Tensor, hidden: Tensor) -> Tensor:
+        """Multiplies each adapter's part of (…, ΣR) by its weight (…, N)."""
+        if self.uniform:
+            return (hidden.unflatten(-1, (len(self.widths), -1)) * weights.unsqueeze(-1)).flatten(-2)
+        parts = hidden.split(self.widths, dim=-1)
+        return torch.cat([part * weights[..., n : n + 1] for n, part in enumerate(parts)], dim=-1)
+
+
+class LowRankBank:
+    """A bank of low-rank adapters of any widths, activations and scales.
+
+    Frozen adapters are stacked once and again only after a weight has changed; trainable ones are
+    stacked in every forward, so that gradients reach each adapter's own parameters.
+    """
+
+    def __init__(self, names: Sequence[str], modules: Sequence[nn.Module]) -> None:
+        self.names = tuple(names)
+        self.modules = list(modules)
+        self._cached: tuple[object, Stack] | None = None
+
+    def parts(self) -> list[LowRank]:
+        """The adapters' parts, in order."""
+        return [module.low_rank() for module in self.modules]  # type: ignore[operator]
+
+    def version(self) -> object:
+        """Changes whenever a weight does: frozen stacks and folded matrices are kept as long as it stays."""
+        parameters = [p for module in self.modules for p in module.parameters()]
+        return tuple((id(p), p._version, p.device, p.dtype) for p in parameters)
+
+    def stack(self) -> Stack:
+        """The stacked weights of now."""
+        if torch.is_grad_enabled() and any(p.requires_grad for m in self.modules for p in m.parameters()):
+            return _stack(self.parts())
+        version = self.version()
+        if self._cached is None or self._cached[0] != version:
+            with torch.no_grad():
+                self._cached = (version, _stack(self.parts()))
+        return self._cached[1]
+
+    def activate(self, pre: Tensor) -> Tensor:
+        """φ_n on each adapter's own part of the pre-activations (…, ΣR), with its dropout where it trains."""
+        parts = self.parts()
+        if len({(part.activation, part.dropout) for part in parts}) == 1:
+            return _activated(parts[0], pre)
+        split = pre.split([part.width for part in parts], dim=-1)
+        return torch.cat([_activated(part, piece) for part, piece in zip(parts, split, strict=True)], dim=-1)
+
+    def hidden(self, x: Tensor) -> Hidden:
+        """All bottleneck activations with one matrix product: (…, D_in) → (…, ΣR)."""
+        stack = self.stack()
+        return self.activate(F.linear(x, stack.down, stack.down_bias))
+
+    def scores(self, query: Tensor, hidden: Hidden) -> Tensor:
+        """⟨query, Δ_n⟩: (…, D_out), (…, ΣR) → (…, N)."""
+        stack = self.stack()
+        scores = stack.per_adapter((query @ stack.up) * hidden)
+        return scores if stack.up_bias is None else scores + F.linear(query, stack.up_bias)
+
+    def combine(self, weights: Tensor, hidden: Hidden) -> Tensor:
+        """Σ_n w_n Δ_n: (…, N), (…, ΣR) → (…, D_out)."""
+        stack = self.stack()
+        mixed = F.linear(stack.spread(weights, hidden), stack.up)
+        return mixed if stack.up_bias is None else mixed + weights @ stack.up_bias
+
+    def deltas(self, hidden: Hidden) -> Tensor:
+        """Every delta: (…, ΣR) → (…, N, D_out)."""
+        stack = self.stack()
+        ups = stack.up.split(stack.widths, dim=1)
+        pieces = hidden.split(stack.widths, dim=-1)
+        deltas = torch.stack([F.linear(z, up) for z, up in zip(pieces, ups, strict=True)], dim=-2)
+        return deltas if stack.up_bias is None else deltas + stack.up_bias
+
+
+def _activated(part: LowRank, pre: Tensor) -> Tensor:
+    return F.dropout(part.function(pre), part.dropout, training=part.dropout > 0)
+
+
+def _stack(parts: Sequence[LowRank]) -> Stack:
+    return Stack(
+        down=_cat([part.down for part in parts], 0),
+        down_bias=_biases([part.down_bias for part in parts], [part.down[:, 0] for part in parts]),
+        up=_cat([_scaled(part.up, part.scale) for part in parts], 1),
+        up_bias=_bias_rows(parts),
+        widths=tuple(part.width for part in parts),
+    )
+
+
+def _bias_rows(parts: Sequence[LowRank]) -> Tensor | None:
+    if all(part.up_bias is None for part in parts):
+        return None
+    zero = parts[0].up.new_zeros(parts[0].up.shape[0])
+    return torch.stack(
+        [zero if part.up_bias is None else _scaled(part.up_bias, part.scale) for part in parts]
+    )
+
+
+def _biases(biases: Sequence[Tensor | None], like: Sequence[Tensor]) -> Tensor | None:
+    if all(bias is None for bias in biases):
+        return None
+    return _cat(
+        [torch.zeros_like(row) if bias is None else bias for bias, row in zip(biases, like, strict=True)], 0
+    )
+
+
+def _scaled(tensor: Tensor, scale: float) -> Tensor:
+    return tensor if scale == 1 else tensor * scale
+
+
+def _cat(tensors: Sequence[Tensor], dim: int) -> Tensor:
+    # A bank of one (stage 1) is the parameter itself: nothing is copied.
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors), dim=dim)

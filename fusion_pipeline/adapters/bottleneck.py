@@ -1,0 +1,121 @@
+"""The bottleneck adapter (Houlsby et al. 2019; Pfeiffer et al. 2021; parallel: He et al. 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fusion_pipeline.adapters.spec import LowRank
+from fusion_pipeline.errors import PipelineError, did_you_mean
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "swish": F.silu,
+    "silu": F.silu,
+    "tanh": lambda x: x.tanh(),
+    "leakyrelu": F.leaky_relu,
+    "identity": lambda x: x,
+}
+INITS = ("normal", "kaiming")
+PLACEMENTS_HINT = "pfeiffer, houlsby or parallel"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BottleneckSpec:
+    """A bottleneck adapter's settings.
+
+    `width` is the bottleneck R; where it is None, R = max(1, hidden / reduction_factor).
+    `init`: `normal` draws down and up from N(0, init_std); `kaiming` draws down uniformly and
+    sets up to zero, so that training starts at the bare backbone.
+    Raises `PipelineError` for a value out of range.
+    """
+
+    kind: str = "pfeiffer"
+    placement: str = "pfeiffer"
+    reduction_factor: float = 16
+    width: int | None = None
+    activation: str = "relu"
+    dropout: float = 0.0
+    init: str = "normal"
+    init_std: float = 0.02
+    scaling: float = 1.0
+    skip_layers: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "skip_layers", tuple(self.skip_layers))
+        _require(self.reduction_factor > 0, "reduction_factor", self.reduction_factor, "a number above 0")
+        _require(self.width is None or self.width >= 1, "width", self.width, "a whole number of at least 1")
+        _require(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 up to, but not, 1")
+        _require(self.init_std >= 0, "init_std", self.init_std, "0 or more")
+        _require(self.init in INITS, "init", self.init, f"one of: {', '.join(INITS)}")
+        if self.activation not in ACTIVATIONS:
+            raise PipelineError(
+                f"there is no activation '{self.activation}'",
+                where="adapter.activation",
+                hint=did_you_mean(self.activation, ACTIVATIONS),
+            )
+
+    def bottleneck(self, hidden: int) -> int:
+        """The width R for a backbone with this hidden size."""
+        return self.width if self.width is not None else max(1, int(hidden / self.reduction_factor))
+
+    def build(self, d_in: int, d_out: int) -> Bottleneck:
+        """The adapter module for one site."""
+        return Bottleneck(self, d_in, d_out)
+
+    def parameter_count(self, d_in: int, d_out: int) -> int:
+        """R·D_in + R + D_out·R + D_out."""
+        width = self.bottleneck(d_in)
+        return width * d_in + width + d_out * width + d_out
+
+
+class Bottleneck(nn.Module):
+    """Δ(x) = s·(U·drop(φ(D x + b)) + c).
+
+    Shapes: x (…, D_in) → Δ (…, D_out); D is (R, D_in), U is (D_out, R).
+    """
+
+    def __init__(self, spec: BottleneckSpec, d_in: int, d_out: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.down = nn.Linear(d_in, spec.bottleneck(d_in))
+        self.up = nn.Linear(spec.bottleneck(d_in), d_out)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for linear in (self.down, self.up):
+            nn.init.normal_(linear.weight, std=self.spec.init_std)
+            nn.init.zeros_(linear.bias)
+        if self.spec.init == "kaiming":
+            nn.init.kaiming_uniform_(self.down.weight, a=5**0.5)
+            nn.init.zeros_(self.up.weight)
+
+    def low_rank(self) -> LowRank:
+        """Its parts, for a bank."""
+        return LowRank(
+            down=self.down.weight,
+            down_bias=self.down.bias,
+            up=self.up.weight,
+            up_bias=self.up.bias,
+            activation=self.spec.activation,
+            function=ACTIVATIONS[self.spec.activation],
+            scale=self.spec.scaling,
+            # Frozen adapters are in eval mode during fusion training, so their own dropout is off there.
+            dropout=self.spec.dropout if self.training else 0.0,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The delta, one adapter alone."""
+        part = self.low_rank()
+        hidden = F.dropout(part.function(self.down(x)), part.dropout, self.training)
+        return self.spec.scaling * self.up(hidden)
+
+
+def _require(holds: bool, key: str, value: object, wanted: str) -> None:
+    if not holds:
+        raise PipelineError(f"adapter.{key}={value} is out of range", where=f"adapter.{key}", hint=wanted)

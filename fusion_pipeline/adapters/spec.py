@@ -1,0 +1,58 @@
+"""What every adapter kind says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowRank:
+    """The parts of a delta `s·(U φ(D x + b) + c)`: what a low-rank bank stacks.
+
+    Shapes: down (R, D_in), down_bias (R,), up (D_out, R), up_bias (D_out,); `scale` is s.
+    """
+
+    down: Tensor
+    down_bias: Tensor | None
+    up: Tensor
+    up_bias: Tensor | None
+    activation: str
+    function: Callable[[Tensor], Tensor]
+    scale: float
+    dropout: float
+
+    @property
+    def width(self) -> int:
+        """The bottleneck width R."""
+        return self.down.shape[0]
+
+
+class AdapterSpec(Protocol):
+    """A checked description of an adapter kind; `build` makes the module for one site."""
+
+    @property
+    def kind(self) -> str:
+        """The config's name, `configs/adapter/<kind>.yaml`."""
+        ...
+
+    @property
+    def placement(self) -> str:
+        """Which sites of the backbone's table carry it."""
+        ...
+
+    @property
+    def skip_layers(self) -> tuple[int, ...]:
+        """Layers left without an adapter."""
+        ...
+
+    def build(self, d_in: int, d_out: int) -> nn.Module:
+        """The module for one site: (…, d_in) → delta (…, d_out)."""
+        ...
+
+    def parameter_count(self, d_in: int, d_out: int) -> int:
+        """Parameters at one site."""
+        ...

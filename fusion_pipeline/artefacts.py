@@ -1,0 +1,210 @@
+"""Models and artefact folders: what is written of a trained model, and how it comes back.
+
+An adapter's folder holds its own weights and head; a fusion's holds the fusion and its heads and names the
+adapters it is made of, which lie beside it (`../../adapters/<name>`) or, where they came from elsewhere, in
+`parents/<name>` inside it. No path is ever read from a file.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from fusion_pipeline import registry, store
+from fusion_pipeline.backbone import BackboneSpec, load_backbone
+from fusion_pipeline.components import PerSite
+from fusion_pipeline.errors import PipelineError, did_you_mean
+from fusion_pipeline.heads import HeadSpec
+from fusion_pipeline.model import AdaptedModel
+from fusion_pipeline.tasks.spec import TaskSpec
+
+MODEL = "model.json"
+ADAPTER, FUSION, HEADS = "adapter.safetensors", "fusion.safetensors", "heads.safetensors"
+PARENTS = "parents"
+
+
+def write_adapter(model: AdaptedModel, name: str, tasks: Sequence[TaskSpec], folder: Path) -> None:
+    """One adapter and the heads of its tasks."""
+    store.save_tensors(folder / ADAPTER, model.adapters[name].state_dict())
+    _write_heads(model, tasks, folder)
+    _write_json(folder / MODEL, {"adapter": _component(model.adapters[name]), **_heads_json(model, tasks)})
+
+
+def write_fusion(
+    model: AdaptedModel,
+    name: str,
+    tasks: Sequence[TaskSpec],
+    folder: Path,
+    *,
+    parents: dict[str, Path],
+    tuned: bool,
+) -> None:
+    """A fusion, its heads, and the adapters it cannot find again by name: foreign ones, and tuned ones."""
+    store.save_tensors(folder / FUSION, model.fusions[name].state_dict())
+    _write_heads(model, tasks, folder)
+    adapters = list(parents)
+    fused = {"name": name, "adapters": adapters, **_component(model.fusions[name])}
+    _write_json(folder / MODEL, {"fusion": fused, "tuned": tuned, **_heads_json(model, tasks)})
+    for parent, source in parents.items():
+        if source.parent.resolve() != (folder.parent.parent / "adapters").resolve():
+            shutil.copytree(source, folder / PARENTS / parent)
+        if tuned:
+            store.save_tensors(folder / f"tuned.{parent}.safetensors", model.adapters[parent].state_dict())
+
+
+def weights_sha256(folder: Path) -> str:
+    """What a fusion remembers of an adapter: the sha256 of its weights."""
+    return store.Manifest.read(folder, kind="adapter").files[ADAPTER]
+
+
+def load_model(folder: Path, *, adapters: Sequence[str] | None = None) -> AdaptedModel:
+    """The model of an artefact, active and in evaluation mode."""
+    manifest = store.verify(folder)
+    model = AdaptedModel(load_backbone(backbone_spec(manifest)))
+    if manifest.kind == "adapter":
+        name = load_adapter_into(model, folder, None)
+        model.set_active(_subset([name], adapters), head=_read_model(folder)["tasks"][0]["name"])
+    else:
+        load_fusion_into(model, folder, manifest, adapters)
+    model.requires_grad_(False)
+    model.eval()
+    return model
+
+
+def backbone_spec(manifest: store.Manifest) -> BackboneSpec:
+    """The spec of the backbone an artefact was trained on."""
+    values = dict(manifest.config["backbone"])
+    spec: BackboneSpec = registry.build("backbone", values.pop("kind"), **values)
+    return spec
+
+
+def load_adapter_into(
+    model: AdaptedModel, folder: Path, name: str | None, *, head: bool = True, verified: bool = False
+) -> str:
+    """Adds a saved adapter (and its head) to a model on the same backbone; returns its name there."""
+    manifest = (
+        store.Manifest.read(folder, kind="adapter") if verified else store.verify(folder, kind="adapter")
+    )
+    check_backbone(model, manifest, folder)
+    name = manifest.name if name is None else name
+    saved = _read_model(folder)
+    model.add_adapter(name, _spec("adapter", saved["adapter"]))
+    store.load_strict(model.adapters[name], store.load_tensors(folder / ADAPTER), where=str(folder / ADAPTER))
+    if head:
+        _load_heads(model, saved, folder)
+    return name
+
+
+def load_fusion_into(
+    model: AdaptedModel, folder: Path, manifest: store.Manifest, adapters: Sequence[str] | None = None
+) -> None:
+    """Adds a saved fusion with its adapters and heads, and makes it active."""
+    check_backbone(model, manifest, folder)
+    saved = _read_model(folder)
+    fused = saved["fusion"]
+    for name in fused["adapters"]:
+        load_adapter_into(model, find_parent(folder, manifest, name), name, head=False)
+        if saved["tuned"]:
+            path = folder / f"tuned.{name}.safetensors"
+            store.load_strict(model.adapters[name], store.load_tensors(path), where=str(path))
+    model.add_fusion(fused["name"], _spec("fusion", fused), fused["adapters"])
+    store.load_strict(
+        model.fusions[fused["name"]], store.load_tensors(folder / FUSION), where=str(folder / FUSION)
+    )
+    _load_heads(model, saved, folder)
+    model.set_active(
+        _subset(fused["adapters"], adapters), fusion=fused["name"], head=saved["tasks"][0]["name"]
+    )
+
+
+def find_parent(folder: Path, manifest: store.Manifest, name: str) -> Path:
+    """The folder of one of a fusion's adapters, with the very weights the fusion was trained over."""
+    wanted = next((p["sha256"] for p in manifest.parents if p["name"] == name), None)
+    places = [folder / PARENTS / name, folder.resolve().parent.parent / "adapters" / name]
+    found = [place for place in places if (place / store.MANIFEST).is_file()]
+    if not found:
+        raise PipelineError(
+            f"the fusion needs the adapter '{name}', which is gone",
+            where=str(places[1]),
+            hint="put the adapter's folder there, or train it again with the same config and seed",
+        )
+    for place in found:
+        if weights_sha256(place) == wanted:
+            return place
+    raise PipelineError(
+        f"the adapter '{name}' is not the one this fusion was trained over: its weights differ",
+        where=str(found[0]),
+        hint="train the fusion again, or bring the former adapter back",
+    )
+
+
+def check_backbone(model: AdaptedModel, manifest: store.Manifest, folder: Path) -> None:
+    """Refuses an artefact that was trained on other backbone weights or pooling."""
+    theirs, ours = manifest.backbone, model.info.describe()
+    if theirs.get("fingerprint") != ours["fingerprint"]:
+        raise PipelineError(
+            f"this was trained on another backbone: {theirs.get('name')} "
+            f"({str(theirs.get('fingerprint'))[:12]}…), and here is {ours['name']} ({ours['fingerprint'][:12]}…)",
+            where=str(folder),
+            hint="set backbone= or backbone.path= as in its config.yaml, or train it on this backbone",
+        )
+
+
+def task_specs(folder: Path) -> list[TaskSpec]:
+    """The tasks an artefact has heads for."""
+    return [TaskSpec(**values) for values in _read_model(folder)["tasks"]]
+
+
+def _subset(all_names: Sequence[str], chosen: Sequence[str] | None) -> list[str]:
+    for name in chosen or ():
+        if name not in all_names:
+            raise PipelineError(
+                f"there is no adapter '{name}' here", where="adapters", hint=did_you_mean(name, all_names)
+            )
+    return list(all_names) if not chosen else [name for name in all_names if name in chosen]
+
+
+def _component(module: nn.Module) -> dict[str, Any]:
+    assert isinstance(module, PerSite)
+    values = asdict(module.spec)  # type: ignore[call-overload]
+    return {"kind": values.pop("kind"), "values": values}
+
+
+def _spec(group: str, saved: dict[str, Any]) -> Any:
+    return registry.build(group, saved["kind"], **saved["values"])
+
+
+def _heads_json(model: AdaptedModel, tasks: Sequence[TaskSpec]) -> dict[str, Any]:
+    heads = {task.name: model.head_spec(task.name).values() for task in tasks}
+    return {"heads": heads, "tasks": [asdict(task) for task in tasks]}
+
+
+def _write_heads(model: AdaptedModel, tasks: Sequence[TaskSpec], folder: Path) -> None:
+    parts = {f"{task.name}/{k}": v for task in tasks for k, v in model.heads[task.name].state_dict().items()}
+    store.save_tensors(folder / HEADS, parts)
+
+
+def _load_heads(model: AdaptedModel, saved: dict[str, Any], folder: Path) -> None:
+    tensors = store.load_tensors(folder / HEADS)
+    for name, values in saved["heads"].items():
+        model.add_head(name, HeadSpec(**values))
+        own = {key.removeprefix(f"{name}/"): t for key, t in tensors.items() if key.startswith(f"{name}/")}
+        store.load_strict(model.heads[name], own, where=str(folder / HEADS))
+
+
+def _read_model(folder: Path) -> dict[str, Any]:
+    try:
+        saved: dict[str, Any] = json.loads((folder / MODEL).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PipelineError(f"{MODEL} cannot be read: {error}", where=str(folder)) from error
+    return saved
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

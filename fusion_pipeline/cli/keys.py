@@ -1,0 +1,24 @@
+"""How the value of a key is to be read: which keys hold text, and which hold names and paths."""
+
+from __future__ import annotations
+
+import re
+
+LITERAL = frozenset({"text", "text_pair"})
+SOURCES = frozenset({"task", "target", "adapters"})
+LISTS = SOURCES | {"columns.labels"}
+_PATHS = SOURCES | {"run", "input", "output", "name", "output_root", "data.root", "backbone.path"}
+# Plain values of the root config. `task` is also a folder of configs, and Hydra must not take it for a group.
+PLAIN = LITERAL | SOURCES | {"run", "input", "output", "name", "output_root", "columns"}
+_KEY = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[^=]*)=(?P<value>.*)", re.DOTALL)
+
+
+def split(word: str) -> tuple[str, str, str] | None:
+    """A word as (`+` or `++`, key, value); None where it is not key=value."""
+    match = _KEY.fullmatch(word)
+    return (match["prefix"], match["key"].strip(), match["value"]) if match and match["key"].strip() else None
+
+
+def is_path(key: str) -> bool:
+    """Whether the value is a name, a path, a column, or a list of those: taken as written."""
+    return key in _PATHS or key.startswith("columns.")

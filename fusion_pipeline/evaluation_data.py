@@ -1,0 +1,103 @@
+"""The data an artefact is scored on: what it was trained on, found again, or what the command line names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.run import Run, as_list
+from fusion_pipeline.specs import read_columns, read_data
+from fusion_pipeline.store import Manifest
+from fusion_pipeline.tasks.data import TaskData, load_tasks
+from fusion_pipeline.tasks.spec import ColumnsSpec, DataSpec, TaskSpec
+
+
+def load_evaluation_data(run: Run, folder: Path, manifest: Manifest) -> list[TaskData]:
+    """One data set for each head, in the heads' order.
+
+    `task=` (with `data=` and `columns.*`) names other data; otherwise the recorded task is loaded again,
+    from the recorded source or, where `data=local data.root=…` is given, from there.
+    """
+    from fusion_pipeline.artefacts import task_specs
+
+    heads = task_specs(folder)
+    given = run.names("task")
+    loaded = _named(run, given, heads, manifest) if given else _recorded(run, folder, manifest)
+    return [_as_head(data, head) for data, head in zip(loaded, heads, strict=True)]
+
+
+def _named(run: Run, given: Sequence[str], heads: Sequence[TaskSpec], manifest: Manifest) -> list[TaskData]:
+    if len(given) != len(heads):
+        raise PipelineError(
+            f"'{manifest.name}' has {len(heads)} heads ({', '.join(head.name for head in heads)}), "
+            f"and {len(given)} tasks are named",
+            where="task",
+            hint="name one data set for each head, in their order",
+        )
+    return load_tasks(given, data=read_data(run), columns=read_columns(run))
+
+
+def _recorded(run: Run, folder: Path, manifest: Manifest) -> list[TaskData]:
+    config = _config(folder)
+    data, columns = read_data(run), ColumnsSpec(**config["columns"])
+    if data.source == "embedded":
+        # The command line names no source of its own: take the one recorded.
+        data = DataSpec(**{key: value for key, value in config["data"].items() if key != "kind"})
+    elif data.source != config["data"]["source"]:
+        raise PipelineError(
+            f"'{manifest.name}' was trained on data={config['data']['source']}, and this run says data={data.source}",
+            where="data",
+            hint="leave data= out, or name the other data with task=",
+        )
+    else:
+        data = replace(
+            data, **{f"max_{s}": config["data"].get(f"max_{s}") for s in ("train", "validation", "test")}
+        )
+    values = as_list(config["task"] if manifest.kind == "adapter" else config["target"])
+    loaded = load_tasks(_own(values, manifest, data), data=data, columns=columns)
+    _note_changes(run, loaded, manifest)
+    return loaded
+
+
+def _own(values: Sequence[str], manifest: Manifest, data: DataSpec) -> list[str]:
+    """Of a stage-1 command over several tasks, the one this adapter was trained for."""
+    from fusion_pipeline.tasks.resolve import task_name
+
+    wanted = [entry["task"] for entry in manifest.data]
+    return [value for value in values if task_name(value, data) in wanted]
+
+
+def _note_changes(run: Run, loaded: Sequence[TaskData], manifest: Manifest) -> None:
+    trained = {entry["task"]: entry["fingerprint"] for entry in manifest.data}
+    for data in loaded:
+        if trained.get(data.spec.name) != data.fingerprint:
+            run.console.print(
+                f"note: the data of {data.spec.name} are not those it was trained on (fingerprint differs)"
+            )
+
+
+def _as_head(data: TaskData, head: TaskSpec) -> TaskData:
+    """The data under the head's name; other labels or another type are refused."""
+    if (data.spec.type, data.spec.labels) != (head.type, head.labels):
+        raise PipelineError(
+            f"the head '{head.name}' knows {_labels(head)}, and {data.spec.name} has {_labels(data.spec)}",
+            where="task",
+            hint="columns.labels=[...] gives own data the head's labels in the head's order",
+        )
+    return replace(data, spec=replace(data.spec, name=head.name, metric=head.metric))
+
+
+def _labels(spec: TaskSpec) -> str:
+    return "a value (regression)" if spec.labels is None else f"the labels {', '.join(spec.labels)}"
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    if not isinstance(config, dict):
+        raise PipelineError("the artefact's config.yaml is not a config", where=str(folder / "config.yaml"))
+    return config

@@ -1,0 +1,143 @@
+"""AdapterFusion (Pfeiffer et al., EACL 2021, section 3.2) in a cheap and exact form.
+
+The textbook form, for a token with query input q and adapter outputs Δ_n:
+
+    Q = Wq q + bq,  K_n = Wk Δ_n + bk,  p = softmax_n(dropout(Q·K_n) / T),  c = Σ_n p_n Wv Δ_n
+
+costs 2·N·D² a token. Moving the key to the query's side and the value behind the sum,
+
+    Q·K_n = (Wkᵀ Q)·Δ_n + Q·bk,    c = Wv Σ_n p_n Δ_n,
+
+is the same function at a cost that hardly grows with N; Q·bk is equal for all n and drops out of the
+softmax unless dropout falls on the raw scores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fusion_pipeline.adapters.bank import Bank, LowRankBank
+from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.fusion.folded import FoldedFusion
+from fusion_pipeline.fusion.spec import Fused, Fusion, softmax_over_adapters
+from fusion_pipeline.sites.site import SiteInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterFusionSpec:
+    """Settings of AdapterFusion.
+
+    `value`: with a value matrix (dynamic, the paper's) or without (static).
+    `regularization` is the weight of the penalty ‖I − Wv‖²_F a site, inside the training loss.
+    `query_before_norm` takes the sub-layer output h as the query, in place of the adapter input.
+    `dropout` falls on the raw scores. Mixes deltas; the weights of a token sum to 1.
+    Raises `PipelineError` for a value out of range.
+    """
+
+    kind: str = "adapterfusion"
+    value: bool = True
+    regularization: float = 0.01
+    dropout: float = 0.0
+    temperature: float = 1.0
+    query_before_norm: bool = False
+    init_std: float = 0.02
+    value_off_diagonal: float = 1e-6
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 up to, but not, 1")
+        _require(self.temperature > 0, "temperature", self.temperature, "a number above 0")
+        _require(self.regularization >= 0, "regularization", self.regularization, "0 (off) or more")
+        _require(self.init_std >= 0, "init_std", self.init_std, "0 or more")
+
+    @property
+    def wants(self) -> frozenset[str]:
+        """h, where it is the query."""
+        return frozenset({"sublayer"}) if self.query_before_norm else frozenset()
+
+    def build(self, d_in: int, d_out: int, adapters: int) -> AdapterFusion:
+        """The fusion of one site; its parameters live in D_out and do not depend on the adapters' number."""
+        return AdapterFusion(self, d_in, d_out)
+
+
+class AdapterFusion(Fusion):
+    """p = softmax_n(dropout(Q·K_n) / T), Δ = Wv Σ_n p_n Δ_n.
+
+    Shapes: x (…, D_in) → delta (…, D_out), weights (…, N).
+    """
+
+    # The penalty pulls Wv to the identity; decay would pull it to zero at the same time.
+    no_decay = ("value.weight",)
+
+    def __init__(self, spec: AdapterFusionSpec, d_in: int, d_out: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.query = nn.Linear(d_in, d_out)
+        self.key = nn.Linear(d_out, d_out)
+        self.value = nn.Linear(d_out, d_out, bias=False) if spec.value else None
+        self._folded = FoldedFusion(self)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for linear in (self.query, self.key):
+            nn.init.normal_(linear.weight, std=self.spec.init_std)
+            nn.init.zeros_(linear.bias)
+        if self.value is not None:
+            nn.init.constant_(self.value.weight, self.spec.value_off_diagonal)
+            with torch.no_grad():
+                self.value.weight.fill_diagonal_(1.0)
+
+    def requires_grad_(self, requires_grad: bool = True) -> AdapterFusion:
+        """Trains or freezes it; the key's bias trains only where it has an effect (score dropout)."""
+        super().requires_grad_(requires_grad)
+        # Without score dropout its gradient is exactly zero: an unused parameter that data parallelism trips over.
+        self.key.bias.requires_grad_(requires_grad and self.spec.dropout > 0)
+        return self
+
+    def forward(self, site: SiteInput, bank: Bank) -> Fused:
+        """The cheap form; in evaluation without gradients, the folded one."""
+        if not self.training and not torch.is_grad_enabled() and isinstance(bank, LowRankBank):
+            return self._folded(site, bank)
+        hidden = bank.hidden(site.x)
+        query, offset = self._query(site)
+        weights = self._weights(bank.scores(query, hidden), offset)
+        mixed = bank.combine(weights, hidden)
+        return Fused(mixed if self.value is None else self.value(mixed), weights)
+
+    def query_input(self, site: SiteInput) -> Tensor:
+        """The tensor the query is made of."""
+        if not self.spec.query_before_norm:
+            return site.x
+        assert site.sublayer is not None
+        return site.sublayer
+
+    def _query(self, site: SiteInput) -> tuple[Tensor, Tensor | None]:
+        """Wkᵀ(Wq q + bq) and, under score dropout, (Wq q + bq)·bk."""
+        q = self.query_input(site)
+        needs_offset = self.training and self.spec.dropout > 0
+        if not needs_offset and q.shape[:-1].numel() > self.key.weight.shape[0]:
+            # More tokens than dimensions: one D×D×D product saves a tokens×D×D one.
+            return F.linear(q, self.key.weight.T @ self.query.weight, self.query.bias @ self.key.weight), None
+        query = self.query(q)
+        return query @ self.key.weight, query @ self.key.bias if needs_offset else None
+
+    def _weights(self, scores: Tensor, offset: Tensor | None) -> Tensor:
+        if offset is not None:
+            scores = F.dropout(scores + offset.unsqueeze(-1), self.spec.dropout, self.training)
+        return softmax_over_adapters(scores / self.spec.temperature)
+
+    def penalty(self) -> Tensor | None:
+        """regularization · ‖I − Wv‖²_F."""
+        if self.value is None or self.spec.regularization == 0:
+            return None
+        off = self.value.weight.clone()
+        off.diagonal().sub_(1.0)
+        return self.spec.regularization * off.square().sum()
+
+
+def _require(holds: bool, key: str, value: object, wanted: str) -> None:
+    if not holds:
+        raise PipelineError(f"fusion.{key}={value} is out of range", where=f"fusion.{key}", hint=wanted)

@@ -1,0 +1,60 @@
+"""What every fusion mechanism offers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from fusion_pipeline.adapters.bank import Bank
+from fusion_pipeline.sites.site import SiteInput
+
+
+class Fused(NamedTuple):
+    """A fusion's answer: the delta (…, D_out) to add and the weights (…, N) it used."""
+
+    delta: Tensor
+    weights: Tensor
+
+
+class Fusion(nn.Module):
+    """One site's fusion: `(site input, bank) → Fused`.
+
+    `no_decay` names parameters that weight decay must leave alone, because the penalty pulls them
+    elsewhere than to zero.
+    """
+
+    no_decay: tuple[str, ...] = ()
+
+    def forward(self, site: SiteInput, bank: Bank) -> Fused:
+        """The fused delta and the weights."""
+        raise NotImplementedError
+
+    def penalty(self) -> Tensor | None:
+        """A term added to the training loss, or None."""
+        return None
+
+
+class FusionSpec(Protocol):
+    """A checked description of a fusion; `build` makes the module for one site."""
+
+    @property
+    def kind(self) -> str:
+        """The config's name, `configs/fusion/<kind>.yaml`."""
+        ...
+
+    @property
+    def wants(self) -> frozenset[str]:
+        """Extra tensors the fusion asks of its sites: "sublayer", "residual"."""
+        ...
+
+    def build(self, d_in: int, d_out: int, adapters: int) -> Fusion:
+        """The module for one site over that many adapters."""
+        ...
+
+
+def softmax_over_adapters(scores: Tensor) -> Tensor:
+    """softmax over the last axis, in float32 at least: a bf16 softmax loses the small weights."""
+    wide = scores.float() if scores.dtype.itemsize < 4 else scores
+    return torch.softmax(wide, dim=-1).to(scores.dtype)

@@ -1,0 +1,58 @@
+"""What runs at a site: one adapter alone, or a fusion over the site's bank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from fusion_pipeline.adapters.bank import LowRankBank
+from fusion_pipeline.fusion.spec import Fusion
+from fusion_pipeline.sites.site import SiteInput
+
+Observer = Callable[[str, tuple[str, ...], Tensor], None]
+"""Called with a site's key, its adapters' names and the weights (B, T, N) of each forward."""
+
+
+class Mixer:
+    """The mix of one site: `site input → Δ`.
+
+    It holds the modules of the model and owns none of them. `observer` sees the fusion weights.
+    """
+
+    def __init__(self, key: str, adapters: Mapping[str, nn.Module], fusion: Fusion | None) -> None:
+        self.key = key
+        self.fusion = fusion
+        self.bank = LowRankBank(list(adapters), list(adapters.values()))
+        self.observer: Observer | None = None
+        self._dtype = next(self.bank.modules[0].parameters()).dtype
+
+    def __call__(self, site: SiteInput) -> Tensor:
+        """The delta in the dtype of the stream it is added to."""
+        dtype = site.x.dtype
+        delta = self._delta(self._cast(site))
+        return delta if delta.dtype == dtype else delta.to(dtype)
+
+    def _delta(self, site: SiteInput) -> Tensor:
+        if self.fusion is None:
+            return self.bank.modules[0](site.x)
+        fused = self.fusion(site, self.bank)
+        if self.observer is not None:
+            self.observer(self.key, self.bank.names, fused.weights)
+        return fused.delta
+
+    def _cast(self, site: SiteInput) -> SiteInput:
+        """A half-precision backbone with float32 adapters: compute in the adapters' dtype.
+
+        Under autocast the linears choose their own dtype and nothing is cast here.
+        """
+        if site.x.dtype == self._dtype or torch.is_autocast_enabled(site.x.device.type):
+            return site
+        return replace(
+            site,
+            x=site.x.to(self._dtype),
+            sublayer=None if site.sublayer is None else site.sublayer.to(self._dtype),
+            residual=None if site.residual is None else site.residual.to(self._dtype),
+        )

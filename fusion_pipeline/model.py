@@ -1,0 +1,313 @@
+"""A frozen backbone with adapters, fusions and heads: the one model that every stage trains and serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from transformers.utils import ModelOutput
+
+from fusion_pipeline.adapters.spec import AdapterSpec
+from fusion_pipeline.backbone import Backbone, BackboneSpec, load_backbone
+from fusion_pipeline.components import PerSite, Shelf
+from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.fusion.spec import Fusion, FusionSpec
+from fusion_pipeline.heads import Head, HeadSpec, pool
+from fusion_pipeline.mixing import Mixer, Observer
+from fusion_pipeline.sites import Site, load_table
+
+if TYPE_CHECKING:
+    from fusion_pipeline.prediction import Prediction
+
+
+@dataclass
+class AdaptedOutput(ModelOutput):
+    """A forward's answer.
+
+    Shapes: loss (), logits (B, C), hidden_states (B, T, D) each, fusion_weights {site: (B, T, N)}.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    fusion_weights: dict[str, Tensor] | None = None
+
+
+class AdaptedModel(nn.Module):
+    """A frozen backbone and the adapters, fusions and heads on it.
+
+        model = AdaptedModel.from_backbone(BackboneSpec(path="bert-base-uncased"))
+        model.add_adapter("nli", BottleneckSpec())
+        model.add_head("nli", HeadSpec(type="classification", labels=("yes", "no")))
+        model.set_active("nli", head="nli")
+
+    Works in any training loop: `model(input_ids=…, attention_mask=…, labels=…).loss`.
+    """
+
+    # Trainer then passes `num_items_in_batch`, which makes the loss exact under accumulation and over ranks.
+    accepts_loss_kwargs = True
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.info = backbone
+        self.backbone = backbone.model
+        self.config = backbone.model.config
+        self.table = load_table(backbone.model.config.model_type)
+        self.adapters = Shelf("adapter")
+        self.fusions = Shelf("fusion")
+        self.heads = Shelf("head")
+        self.active_head: str | None = None
+        self.active_fusion: str | None = None
+        self.active_adapters: tuple[str, ...] = ()
+        # Dropout of the frozen backbone while the rest trains.
+        self.backbone_dropout = backbone.spec.dropout
+        self._mixers: dict[str, Mixer] = {}
+        self._sites = self._all_sites()
+
+    @classmethod
+    def from_backbone(cls, source: str | Path | BackboneSpec) -> AdaptedModel:
+        """On a backbone given by hub id, local folder or spec."""
+        spec = source if isinstance(source, BackboneSpec) else BackboneSpec(kind="custom", path=str(source))
+        return cls(load_backbone(spec))
+
+    @classmethod
+    def load(cls, folder: str | Path, *, adapters: Sequence[str] | None = None) -> AdaptedModel:
+        """The model a run left, adapter or fusion, ready to predict; `adapters` takes a subset of a fusion's."""
+        from fusion_pipeline.artefacts import load_model
+
+        return load_model(Path(folder), adapters=adapters)
+
+    # --- building -----------------------------------------------------------------------------
+
+    def add_adapter(self, name: str, spec: AdapterSpec) -> None:
+        """Adds an untrained adapter at every site of its placement."""
+        rows = self.table.sites_of(spec.placement)
+        _check_layers(spec.skip_layers, len(self.table.layer_list(self.backbone)))
+        hidden = self.config.hidden_size
+        modules = {
+            key: spec.build(hidden, hidden)
+            for key, site in self._sites.items()
+            if site.row.name in rows and site.index not in spec.skip_layers
+        }
+        self.adapters.put(name, PerSite(spec, modules).to(self._device()))
+
+    def load_adapter(self, folder: str | Path, name: str | None = None) -> str:
+        """Adds the adapter saved in a folder, with its head; returns the name it got."""
+        from fusion_pipeline.artefacts import load_adapter_into
+
+        return load_adapter_into(self, Path(folder), name)
+
+    def add_fusion(self, name: str, spec: FusionSpec, adapters: Sequence[str]) -> None:
+        """Adds an untrained fusion over adapters that are already there."""
+        parts = [self._adapter(adapter) for adapter in adapters]
+        _check_shared_sites(dict(zip(adapters, parts, strict=True)))
+        hidden = self.config.hidden_size
+        keys = [key for key in self._sites if any(part.at(key) is not None for part in parts)]
+        modules: dict[str, nn.Module] = {key: spec.build(hidden, hidden, len(parts)) for key in keys}
+        self.fusions.put(name, PerSite(spec, modules).to(self._device()))
+
+    def add_head(self, name: str, spec: HeadSpec) -> None:
+        """Adds a head; a task's head bears the task's name."""
+        self.heads.put(name, Head(spec, self.config.hidden_size).to(self._device()))
+
+    def head_spec(self, name: str) -> HeadSpec:
+        """The settings of a head."""
+        head = self.heads[name]
+        assert isinstance(head, Head)
+        return head.spec
+
+    # --- what is active, what trains ------------------------------------------------------------
+
+    def set_active(
+        self, adapters: str | Sequence[str] | None, *, fusion: str | None = None, head: str | None = None
+    ) -> None:
+        """Chooses what the next forwards run: one adapter, or a fusion over several, and a head.
+
+        `adapters` None runs the bare backbone. Stays until it is called again.
+        """
+        names = () if adapters is None else (adapters,) if isinstance(adapters, str) else tuple(adapters)
+        if len(names) > 1 and fusion is None:
+            raise PipelineError(f"{len(names)} adapters need a fusion", hint="set_active([...], fusion=NAME)")
+        if head is not None:
+            _ = self.heads[head]
+        parts = {name: self._adapter(name) for name in names}
+        fusions = None if fusion is None else self.fusions[fusion]
+        self._install(parts, fusions if isinstance(fusions, PerSite) else None)
+        self.active_adapters, self.active_fusion = names, fusion
+        self.active_head = head if head is not None else self.active_head
+
+    def train_only(
+        self, *, adapters: Iterable[str] = (), fusion: str | None = None, heads: Iterable[str] = ()
+    ) -> None:
+        """Lets exactly these have gradients; everything else, the backbone first, is frozen."""
+        self.requires_grad_(False)
+        chosen = [self.adapters[name] for name in adapters] + [self.heads[name] for name in heads]
+        chosen += [] if fusion is None else [self.fusions[fusion]]
+        for part in chosen:
+            fusions: list[nn.Module] = [m for m in part.modules() if isinstance(m, Fusion)]
+            for module in fusions or [part]:
+                # A fusion decides for itself which of its parameters can learn.
+                module.requires_grad_(True)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> AdaptedModel:
+        """Training mode for what trains; frozen parts stay in evaluation, so their own dropout is off."""
+        super().train(mode)
+        self.backbone.train(mode and self.backbone_dropout)
+        for shelf in (self.adapters, self.fusions, self.heads):
+            for part in shelf.children():
+                part.train(mode and any(p.requires_grad for p in part.parameters()))
+        return self
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """The weights that train, by name: what a checkpoint holds."""
+        return {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
+
+    def parameter_counts(self) -> dict[str, int]:
+        """`trainable` and `total` parameters."""
+        counts = [(p.numel(), p.requires_grad) for p in self.parameters()]
+        return {"trainable": sum(n for n, trains in counts if trains), "total": sum(n for n, _ in counts)}
+
+    # --- running ----------------------------------------------------------------------------------
+
+    def forward(
+        self,
+        *,
+        labels: Tensor | None = None,
+        task: str | None = None,
+        task_ids: Tensor | None = None,
+        example_ids: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        output_hidden_states: bool = False,
+        output_fusion_weights: bool = False,
+        **inputs: Tensor,
+    ) -> AdaptedOutput:
+        """Backbone, sites, pooling, head.
+
+        `task` names the head (default: the active one). Rows with `example_ids` below 0 are fillers
+        that count for nothing. Loss = (Σ example losses + n · penalty) / num_items_in_batch, n the rows
+        of this batch: summed over micro-batches and ranks this is mean loss + penalty, exactly.
+        """
+        weights: dict[str, Tensor] = {}
+        if output_fusion_weights:
+            self.observe(lambda key, _names, value: weights.__setitem__(key, value))
+        try:
+            states = self.backbone(**inputs, output_hidden_states=output_hidden_states)
+        finally:
+            if output_fusion_weights:
+                self.observe(None)
+        head = self._head(task)
+        logits = None
+        if head is not None:
+            logits = head(pool(states.last_hidden_state, inputs.get("attention_mask"), self.info.pooling))
+        return AdaptedOutput(
+            loss=self._loss(head, logits, labels, example_ids, num_items_in_batch),
+            logits=logits,
+            hidden_states=states.hidden_states if output_hidden_states else None,
+            fusion_weights=weights if output_fusion_weights else None,
+        )
+
+    def penalty(self) -> Tensor | None:
+        """The active fusion's penalty, summed over sites."""
+        terms = [m.fusion.penalty() for m in self._mixers.values() if m.fusion is not None]
+        kept = [term for term in terms if term is not None]
+        return torch.stack(kept).sum() if kept else None
+
+    def observe(self, observer: Observer | None) -> None:
+        """Shows the fusion weights of every forward to `observer`; None stops it."""
+        for mixer in self._mixers.values():
+            mixer.observer = observer
+
+    def predict(self, texts: Sequence[str | tuple[str, str]], **options: Any) -> list[Prediction]:
+        """Labels, probabilities and, with `fusion_weights=True`, what each token listened to."""
+        from fusion_pipeline.prediction import predict
+
+        return predict(self, texts, **options)
+
+    def activation_checkpointing_enable(
+        self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        """Recomputes the backbone's layers in backward; adapters and fusions are recomputed with them."""
+        self.backbone.gradient_checkpointing_enable(
+            activation_checkpointing_kwargs or {"use_reentrant": False}
+        )
+
+    gradient_checkpointing_enable = activation_checkpointing_enable
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _loss(
+        self,
+        head: Head | None,
+        logits: Tensor | None,
+        labels: Tensor | None,
+        example_ids: Tensor | None,
+        items: Tensor | int | None,
+    ) -> Tensor | None:
+        if labels is None or head is None or logits is None:
+            return None
+        losses = head.losses(logits, labels)
+        real = torch.ones_like(losses) if example_ids is None else (example_ids >= 0).to(losses.dtype)
+        # where, not a product: a filler's loss may be anything, also infinite.
+        total, rows = torch.where(real > 0, losses, 0.0).sum(), real.sum()
+        penalty = self.penalty() if self.training else None
+        if penalty is not None:
+            total = total + rows * penalty
+        return total / (rows.clamp(min=1) if items is None else items)
+
+    def _head(self, task: str | None) -> Head | None:
+        name = task if task is not None else self.active_head
+        if name is None:
+            return None
+        head = self.heads[name]
+        assert isinstance(head, Head)
+        return head
+
+    def _adapter(self, name: str) -> PerSite:
+        part = self.adapters[name]
+        assert isinstance(part, PerSite)
+        return part
+
+    def _all_sites(self) -> dict[str, Site]:
+        layers = self.table.layer_list(self.backbone)
+        sites = [Site(row, i, layer) for row in self.table.sites.values() for i, layer in enumerate(layers)]
+        return {site.key: site for site in sites}
+
+    def _install(self, parts: dict[str, PerSite], fusion: PerSite | None) -> None:
+        for key in self._mixers:
+            self._sites[key].detach()
+        self._mixers = {}
+        for key, site in self._sites.items():
+            here = {name: part.at(key) for name, part in parts.items()}
+            present = {name: module for name, module in here.items() if module is not None}
+            if not present:
+                continue
+            fuse = None if fusion is None else fusion.at(key)
+            self._mixers[key] = Mixer(key, present, fuse if isinstance(fuse, Fusion) else None)
+            site.attach(self._mixers[key], fusion.spec.wants if fusion is not None else frozenset())  # type: ignore[attr-defined]
+
+    def _device(self) -> torch.device:
+        return next(self.backbone.parameters()).device
+
+
+def _check_layers(skipped: Sequence[int], layers: int) -> None:
+    wrong = [index for index in skipped if not 0 <= index < layers]
+    if wrong:
+        raise PipelineError(
+            f"layers {wrong} do not exist", where="adapter.skip_layers", hint=f"0 to {layers - 1}"
+        )
+
+
+def _check_shared_sites(parts: dict[str, PerSite]) -> None:
+    kinds = {name: ", ".join(sorted(part.rows)) for name, part in parts.items()}
+    if len(set(kinds.values())) > 1:
+        listed = "; ".join(f"{name} at {rows}" for name, rows in kinds.items())
+        raise PipelineError(
+            f"these adapters do not share their sites: {listed}",
+            where="adapters",
+            hint="fuse adapters of one placement, or train the others again with it",
+        )

@@ -1,0 +1,86 @@
+"""The README.md in an artefact's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fusion_pipeline.reporting.table import result_rows
+from fusion_pipeline.store import Manifest
+from fusion_pipeline.tasks.data import TaskData
+from fusion_pipeline.training.weights import mean_over_layers
+
+
+def card(
+    manifest: Manifest,
+    tasks: Sequence[TaskData],
+    metrics: Mapping[str, Any],
+    weights: Mapping[str, Any],
+    command: str,
+) -> str:
+    """What this is, on what it was trained, how well it does, and how to use it."""
+    parts = [
+        f"# {manifest.name}",
+        _what(manifest, tasks),
+        "## Results\n\n" + _metrics(tasks, metrics),
+        "## Data\n\n" + "\n".join(_data(data) for data in tasks),
+        _weights(weights) if weights else "",
+        "## Use\n\n" + _use(manifest, tasks, command),
+    ]
+    if manifest.notes:
+        parts.insert(3, "## Notes\n\n" + "\n".join(f"- {note}" for note in manifest.notes))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _what(manifest: Manifest, tasks: Sequence[TaskData]) -> str:
+    names = ", ".join(data.spec.name for data in tasks)
+    if manifest.kind == "adapter":
+        kind = manifest.config["adapter"]["kind"]
+        said = f"A `{kind}` adapter for {names}"
+    else:
+        over = ", ".join(parent["name"] for parent in manifest.parents)
+        said = f"A `{manifest.config['fusion']['kind']}` fusion of the adapters {over}, trained for {names}"
+    backbone = manifest.backbone
+    return (
+        f"{said}, on the frozen backbone {backbone['name']} ({backbone['model_type']}, {backbone['layers']} layers, "
+        f"hidden {backbone['hidden_size']}, fingerprint `{backbone['fingerprint'][:12]}`). Seed {manifest.seed}."
+    )
+
+
+def _metrics(tasks: Sequence[TaskData], metrics: Mapping[str, Any]) -> str:
+    lines = ["| task | metric | validation | test |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(row)} |" for row in result_rows(tasks, metrics)]
+    counts = metrics["parameters"]
+    cost = f"{counts['trainable']:,} of {counts['total']:,} parameters trained, {metrics['seconds']:.0f} s."
+    return (
+        "\n".join(lines)
+        + f"\n\n{cost} The best epoch was chosen on validation; test was read once, after that."
+    )
+
+
+def _data(data: TaskData) -> str:
+    sizes = ", ".join(f"{len(rows):,} {split}" for split, rows in data.splits.items())
+    labels = f"; labels {', '.join(data.spec.labels)}" if data.spec.labels else ""
+    notes = "".join(f"\n  - {note}" for note in data.notes)
+    return (
+        f"- {data.spec.name}: {data.source} ({sizes}{labels}; fingerprint `{data.fingerprint[:12]}`){notes}"
+    )
+
+
+def _weights(weights: Mapping[str, Any]) -> str:
+    lines = ["## What the fusion listens to", "", "Mean weight over layers and validation tokens:", ""]
+    for task, means in mean_over_layers(dict(weights)).items():
+        listed = ", ".join(
+            f"{name} {weight:.2f}" for name, weight in sorted(means.items(), key=lambda x: -x[1])
+        )
+        lines.append(f"- {task}: {listed}")
+    return "\n".join([*lines, "", "![fusion weights by layer](fusion_weights.png)"])
+
+
+def _use(manifest: Manifest, tasks: Sequence[TaskData], command: str) -> str:
+    example = '[("first text", "second text")]' if tasks[0].spec.has_pair else '["a text"]'
+    return (
+        f"```python\nfrom fusion_pipeline import AdaptedModel\n\n"
+        f'model = AdaptedModel.load("PATH/{manifest.name}")\nprint(model.predict({example}))\n```\n\n'
+        f"Made with:\n\n```\n{command}\n```"
+    )

@@ -1,0 +1,102 @@
+"""Site tables: what is known of a backbone family, as data (one YAML file per family)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import nn
+
+from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.sites.taps import Tap
+
+TABLES = Path(__file__).parent / "tables"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteRow:
+    """One site of a family.
+
+    Exactly one of three forms: `rerun` (a norm that runs again over its input plus the delta),
+    `at` (read and add at one tap), or `read` with `write`. `sublayer` and `residual` are the
+    tensors h and a that some fusion variants ask for.
+    """
+
+    name: str
+    rerun: Tap | None = None
+    at: Tap | None = None
+    read: Tap | None = None
+    write: Tap | None = None
+    sublayer: Tap | None = None
+    residual: Tap | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteTable:
+    """What the pipeline knows of one backbone family."""
+
+    family: str
+    model_types: tuple[str, ...]
+    layers: str
+    pooling: str
+    sites: dict[str, SiteRow]
+    placements: dict[str, tuple[str, ...]]
+
+    def layer_list(self, backbone: nn.Module) -> nn.ModuleList:
+        """The stack of layers of a backbone of this family."""
+        layers = backbone.get_submodule(self.layers)
+        assert isinstance(layers, nn.ModuleList)
+        return layers
+
+    def sites_of(self, placement: str) -> tuple[str, ...]:
+        """The sites a placement uses; refuses a placement the family has not."""
+        if placement not in self.placements:
+            raise PipelineError(
+                f"{self.family} has no placement '{placement}'",
+                where="adapter.placement",
+                hint=f"one of: {', '.join(self.placements)}",
+            )
+        return self.placements[placement]
+
+
+@cache
+def all_tables() -> tuple[SiteTable, ...]:
+    """Every table in the package."""
+    return tuple(_read(path) for path in sorted(TABLES.glob("*.yaml")))
+
+
+def load_table(model_type: str) -> SiteTable:
+    """The table for a Hugging Face `model_type`; says how to write one where there is none."""
+    for table in all_tables():
+        if model_type in table.model_types:
+            return table
+    known = sorted(name for table in all_tables() for name in table.model_types)
+    raise PipelineError(
+        f"there is no site table for backbones of type '{model_type}'",
+        where="backbone",
+        hint=f"take one of: {', '.join(known)}; or write {TABLES.name}/{model_type}.yaml "
+        "(docs/adding-things.md shows how; it is about ten lines)",
+    )
+
+
+def _read(path: Path) -> SiteTable:
+    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return SiteTable(
+        family=path.stem,
+        model_types=tuple(raw["model_types"]),
+        layers=raw["layers"],
+        pooling=raw["pooling"],
+        sites={name: _row(name, row, path.name) for name, row in raw["sites"].items()},
+        placements={name: tuple(sites) for name, sites in raw["placements"].items()},
+    )
+
+
+def _row(name: str, raw: dict[str, Any], where: str) -> SiteRow:
+    row = SiteRow(name=name, **{key: Tap.parse(text, where) for key, text in raw.items()})
+    forms = [row.rerun is not None, row.at is not None, row.read is not None and row.write is not None]
+    if sum(forms) != 1:
+        raise PipelineError(f"site '{name}' must have one of: rerun, at, or read with write", where=where)
+    return row

@@ -1,0 +1,1 @@
+"""Stages: one function `run(run)` each, named by `configs/stage/*.yaml`."""

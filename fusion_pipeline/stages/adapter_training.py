@@ -1,0 +1,53 @@
+"""One adapter: from checked data to a published artefact."""
+
+from __future__ import annotations
+
+from transformers import set_seed
+
+from fusion_pipeline.artefacts import write_adapter
+from fusion_pipeline.backbone import load_backbone
+from fusion_pipeline.job import Job
+from fusion_pipeline.model import AdaptedModel
+from fusion_pipeline.plan import show_done, show_next, show_plan
+from fusion_pipeline.run import Run
+from fusion_pipeline.specs import Specs, identity
+from fusion_pipeline.tasks.data import TaskData
+from fusion_pipeline.workflow import Training, announce, build_heads
+
+
+def train_adapter(run: Run, specs: Specs, data: TaskData) -> None:
+    """Trains and publishes the adapter of one task, unless it is there."""
+    name = run.artefact_name(data.spec.name)
+    backbone = load_backbone(specs.backbone)
+    announce(run, f"stage 1: adapter '{name}'", backbone.name, [data])
+    config = identity(
+        run,
+        ("adapter",),
+        task=data.spec.name,
+        data_fingerprint=data.fingerprint,
+        backbone_weights=backbone.fingerprint,
+    )
+    job = Job(run=run, folder=run.output_root / "adapters" / name, config=config)
+    if job.is_done():
+        show_done(run, job.folder, [data])
+        return
+    set_seed(run.seed)
+    model = AdaptedModel(backbone)
+    model.add_adapter(name, specs.adapter)
+    build_heads(model, [data], specs.head)
+    model.train_only(adapters=[name], heads=[data.spec.name])
+    model.set_active(name, head=data.spec.name)
+    training = Training(
+        job=job,
+        specs=specs,
+        kind="adapter",
+        name=name,
+        tasks=[data],
+        model=model,
+        write=lambda folder: write_adapter(model, name, [data.spec], folder),
+    )
+    if run.dry_run:
+        show_plan(run, training)
+        return
+    training.execute()
+    show_next(run, "adapter", job.folder, data.spec.name)

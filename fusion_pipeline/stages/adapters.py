@@ -1,0 +1,24 @@
+"""Stage 1: one adapter per task on the frozen backbone."""
+
+from __future__ import annotations
+
+from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.run import Run
+
+
+def run(run: Run) -> None:
+    """Trains an adapter for each task named; artefacts that are there already are left as they are."""
+    run.required("task", example="task=sentiment, or task=reviews.csv")
+    values = run.names("task")
+    if len(values) > 1 and run.value("name") is not None:
+        raise PipelineError("one name= cannot serve several tasks", where="name", hint="leave name= out")
+
+    from fusion_pipeline.specs import read_specs
+    from fusion_pipeline.stages.adapter_training import train_adapter
+    from fusion_pipeline.tasks.data import load_tasks
+
+    specs = read_specs(run)
+    # All data is read and checked before the first adapter trains.
+    loaded = load_tasks(values, data=specs.data, columns=specs.columns)
+    for data in loaded:
+        train_adapter(run, specs, data)

@@ -1,0 +1,33 @@
+"""Texts to predict on: a data file without labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fusion_pipeline.tasks.problems import Problems
+from fusion_pipeline.tasks.raw import wanted_columns
+from fusion_pipeline.tasks.rows import check_text
+from fusion_pipeline.tasks.spec import ColumnsSpec, TaskSpec
+from fusion_pipeline.tasks.table import read_table, require_columns
+
+
+def load_inputs(path: str, spec: TaskSpec, columns: ColumnsSpec) -> list[dict[str, str]]:
+    """Rows `{"text", "text_pair"?}` in the order of the file; every row is checked.
+
+    Args:
+        path: A CSV, TSV, JSON lines or Parquet file.
+        spec: The task that the texts are for; a pair task needs a second text.
+        columns: `text` and `text_pair` name the columns where they are called otherwise.
+    """
+    named = {key: getattr(columns, key) or key for key in spec.text}
+    table = read_table(Path(path).expanduser(), wanted_columns(*named.values()))
+    require_columns(table, {f"columns.{key}": column for key, column in named.items()})
+    problems = Problems(table.name, table.unit)
+    rows: list[dict[str, str]] = []
+    for line, row in zip(table.lines, table.rows, strict=True):
+        try:
+            rows.append({key: check_text(row, column) for key, column in named.items()})
+        except ValueError as error:
+            problems.add(line, str(error))
+    problems.check(len(table.rows))
+    return rows

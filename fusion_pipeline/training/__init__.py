@@ -1,0 +1,1 @@
+"""Training: encoding, batches, a small Trainer subclass and its callbacks."""

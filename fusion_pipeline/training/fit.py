@@ -1,0 +1,149 @@
+"""Trains what is unfrozen, selects on validation, and reads test once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
+from transformers.trainer_utils import set_seed
+
+from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.model import AdaptedModel
+from fusion_pipeline.tasks.spec import TaskSpec
+from fusion_pipeline.training.arguments import TrainerSpec, build_arguments
+from fusion_pipeline.training.batches import Collator, Examples, MixSpec
+from fusion_pipeline.training.callbacks import FusionWeightLog, KeepCheckpoints, Progress, last_checkpoint
+from fusion_pipeline.training.callbacks.checkpoints import seconds_of
+from fusion_pipeline.training.callbacks.fusion_weights import HISTORY, read_history
+from fusion_pipeline.training.encoding import Encoded
+from fusion_pipeline.training.scoring import Scorer, TaskOutputs
+from fusion_pipeline.training.trainer import PipelineTrainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSpec:
+    """How to train: settings, seed, where checkpoints go, and whether to go on from one."""
+
+    trainer: TrainerSpec
+    mix: MixSpec
+    seed: int
+    work: Path
+    label: str
+    resume: bool = False
+    use_wandb: bool = False
+    adapters_learning_rate: float | None = None
+    publish: Callable[[dict[str, Any], int], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What training left: metrics and outputs a split, the fusion's weights on validation, and what it took."""
+
+    metrics: dict[str, dict[str, float]]
+    outputs: dict[str, list[TaskOutputs]]
+    fusion_weights: dict[str, Any]
+    weight_history: list[dict[str, Any]]
+    seconds: float
+    steps: int
+    epochs: float
+    examples: dict[str, int] = field(default_factory=dict)
+
+
+def fit(
+    model: AdaptedModel, tasks: Sequence[TaskSpec], splits: dict[str, list[Encoded]], spec: FitSpec
+) -> Fit:
+    """Trains the model's unfrozen parts on `splits["train"]`; the model ends with the best weights."""
+    trainer, keep = build_trainer(model, tasks, splits, spec)
+    checkpoint = last_checkpoint(spec.work) if spec.resume else None
+    if checkpoint is not None:
+        keep.seconds_before = seconds_of(checkpoint)
+    try:
+        trained = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    except OSError as error:
+        raise _disk(error, spec.work) from error
+    trainer.check_finite()
+    seconds = keep.seconds
+    metrics, outputs, weights = evaluate_splits(trainer, tasks, splits, ("validation", "test"))
+    return Fit(
+        metrics=metrics,
+        outputs=outputs,
+        fusion_weights=weights["validation"],
+        weight_history=read_history(spec.work / HISTORY),
+        seconds=seconds,
+        steps=trained.global_step,
+        epochs=float(trainer.state.epoch or 0.0),
+        examples={split: sum(len(task) for task in parts) for split, parts in splits.items()},
+    )
+
+
+def build_trainer(
+    model: AdaptedModel, tasks: Sequence[TaskSpec], splits: dict[str, list[Encoded]], spec: FitSpec
+) -> tuple[PipelineTrainer, KeepCheckpoints]:
+    """The trainer with its callbacks; also what evaluation alone uses."""
+    args = build_arguments(
+        spec.trainer, work=spec.work, seed=spec.seed, use_wandb=spec.use_wandb, unused=len(tasks) > 1
+    )
+    set_seed(spec.seed)
+    keep = KeepCheckpoints(spec.trainer.keep)
+    trainer = PipelineTrainer(
+        model,
+        args,
+        mix=spec.mix,
+        adapters_learning_rate=spec.adapters_learning_rate,
+        train_dataset=Examples(splits["train"]) if "train" in splits else None,
+        eval_dataset=Examples(splits["validation"]) if "validation" in splits else None,
+        data_collator=_collator(model, args.device.type),
+        compute_metrics=Scorer(tasks=tasks, heads={task.name: model.head_spec(task.name) for task in tasks}),
+    )
+    for unwanted in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(unwanted)
+    trainer.add_callback(keep)
+    trainer.add_callback(Progress(spec.label))
+    trainer.add_callback(FusionWeightLog(lambda: trainer.fusion_weights, spec.publish))
+    if spec.trainer.early_stopping_patience is not None:
+        trainer.add_callback(EarlyStoppingCallback(spec.trainer.early_stopping_patience))
+    return trainer, keep
+
+
+def evaluate_splits(
+    trainer: PipelineTrainer,
+    tasks: Sequence[TaskSpec],
+    splits: dict[str, list[Encoded]],
+    names: Sequence[str],
+) -> tuple[dict[str, dict[str, float]], dict[str, list[TaskOutputs]], dict[str, dict[str, Any]]]:
+    """Metrics, outputs and fusion weights of each named split, with the weights the model has now."""
+    metrics, outputs, weights = {}, {}, {}
+    scorer = trainer.compute_metrics
+    assert isinstance(scorer, Scorer)
+    for name in names:
+        found = trainer.predict(Examples(splits[name]), metric_key_prefix=name)
+        metrics[name] = _plain(found.metrics or {}, name, len(tasks) == 1)
+        outputs[name] = scorer.split(found.predictions, found.label_ids)
+        weights[name] = trainer.fusion_weights
+    return metrics, outputs, weights
+
+
+def _plain(metrics: dict[str, float], split: str, single: bool) -> dict[str, float]:
+    """Without the split's prefix and Trainer's own timing; `score` repeats the primary metric of one task."""
+    timing = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
+    named = {key.removeprefix(f"{split}_"): float(value) for key, value in metrics.items()}
+    dropped = {*timing, "score"} if single else set(timing)
+    return {key: value for key, value in named.items() if key not in dropped}
+
+
+def _collator(model: AdaptedModel, device: str) -> Collator:
+    tokenizer = model.info.tokenizer
+    pad = tokenizer.pad_token_id if tokenizer is not None and tokenizer.pad_token_id is not None else 0
+    # Tensor cores like multiples of eight; on a CPU padding is only work.
+    return Collator(pad_id=pad, multiple_of=8 if device == "cuda" else 1)
+
+
+def _disk(error: OSError, work: Path) -> PipelineError:
+    return PipelineError(
+        f"a checkpoint could not be written: {error.strerror or error}",
+        where=str(work),
+        hint="free some space and go on with resume=true; the last whole checkpoint is kept",
+    )

@@ -1,0 +1,226 @@
+"""What both training stages share: read data, train, and publish one artefact with everything it leaves."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from fusion_pipeline import store
+from fusion_pipeline.backbone import Backbone
+from fusion_pipeline.heads import HeadSettings
+from fusion_pipeline.job import Job
+from fusion_pipeline.model import AdaptedModel
+from fusion_pipeline.reporting.card import card
+from fusion_pipeline.reporting.heatmap import save_heatmap
+from fusion_pipeline.reporting.table import show_results
+from fusion_pipeline.reporting.tracking import TrackingSpec, tracking
+from fusion_pipeline.run import Run
+from fusion_pipeline.specs import Specs
+from fusion_pipeline.tasks.data import TaskData
+from fusion_pipeline.training.encoding import Encoded, encode_task
+from fusion_pipeline.training.fit import Fit, FitSpec, fit
+from fusion_pipeline.training.scoring import TaskOutputs
+
+Writer = Callable[[Path], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One artefact's training: what is trained for which tasks, and how its weights are written."""
+
+    job: Job
+    specs: Specs
+    kind: str
+    name: str
+    tasks: Sequence[TaskData]
+    model: AdaptedModel
+    write: Writer
+    parents: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    adapters_learning_rate: float | None = None
+
+    @property
+    def run(self) -> Run:
+        """The run this belongs to."""
+        return self.job.run
+
+    def execute(self) -> dict[str, Any]:
+        """Trains, publishes, shows the table; returns the metrics."""
+        splits = encode(self.tasks, self.model.info, self.run.output_root)
+        tracker = tracking(
+            tracking_spec(self.run),
+            root=self.run.output_root,
+            name=f"{self.kind}-{self.name}",
+            kind=self.kind,
+            config=self.job.config | {"lineage": self.lineage()},
+            main=self.run.is_main_process,
+        )
+        with self.job.writing() as work, tracker as track:
+            done = fit(self.model, [data.spec for data in self.tasks], splits, self._fit_spec(work, track))
+            metrics = self._metrics(done)
+            if self.run.is_main_process:
+                self._publish(done, metrics)
+                track.finish(metrics, self.lineage(), self.job.folder, self.kind)
+                self.job.finish()
+        return metrics
+
+    def lineage(self) -> dict[str, Any]:
+        """Backbone, data and parent adapters of the artefact."""
+        return {
+            "backbone": self.model.info.describe(),
+            "data": [describe_data(data) for data in self.tasks],
+            "parents": self.parents,
+        }
+
+    def _fit_spec(self, work: Path, track: Any) -> FitSpec:
+        return FitSpec(
+            trainer=self.specs.trainer,
+            mix=self.specs.mix,
+            seed=self.run.seed,
+            work=work,
+            label=f"{self.kind} {self.name}",
+            resume=self.run.resume,
+            use_wandb=track.active,
+            adapters_learning_rate=self.adapters_learning_rate,
+            publish=track.weights,
+        )
+
+    def _metrics(self, done: Fit) -> dict[str, Any]:
+        return done.metrics | {
+            "seconds": round(done.seconds, 2),
+            "parameters": self.model.parameter_counts(),
+            "steps": done.steps,
+            "epochs": done.epochs,
+            "examples": done.examples,
+        }
+
+    def _publish(self, done: Fit, metrics: dict[str, Any]) -> None:
+        manifest = store.Manifest(
+            kind=self.kind,
+            name=self.name,
+            config=self.job.config,
+            seed=self.run.seed,
+            backbone=self.model.info.describe(),
+            data=[describe_data(data) for data in self.tasks],
+            parents=self.parents,
+            notes=self.notes,
+        )
+        with self.job.publish(manifest) as folder:
+            self.write(folder)
+            write_json(folder / "metrics.json", metrics)
+            if done.fusion_weights:
+                weights = {"validation": done.fusion_weights, "history": done.weight_history}
+                write_json(folder / "fusion_weights.json", weights)
+                save_heatmap(done.fusion_weights, folder / "fusion_weights.png")
+            write_predictions(folder / "predictions.jsonl", self.tasks, done.outputs["test"])
+            (folder / "config.yaml").write_text(
+                yaml.safe_dump(self.run.config, sort_keys=False), encoding="utf-8"
+            )
+            (folder / "README.md").write_text(
+                card(manifest, self.tasks, metrics, done.fusion_weights, command_line()), encoding="utf-8"
+            )
+        show_results(self.run.console, f"{self.kind} {self.name}", self.tasks, metrics)
+
+
+def build_heads(model: AdaptedModel, tasks: Sequence[TaskData], settings: HeadSettings) -> None:
+    """One head a task; a regression head works in standard deviations of the training targets."""
+    for data in tasks:
+        labels = [row["label"] for row in data.splits["train"]]
+        shift, scale = (
+            (0.0, 1.0) if data.spec.labels else (float(np.mean(labels)), float(np.std(labels)) or 1.0)
+        )
+        model.add_head(
+            data.spec.name, settings.for_task(data.spec.type, data.spec.labels, shift=shift, scale=scale)
+        )
+
+
+def encode(tasks: Sequence[TaskData], backbone: Backbone, root: Path) -> dict[str, list[Encoded]]:
+    """Every task's splits as tokens, by split; kept below `root`/.cache."""
+    encoded = [encode_task(data, backbone, root / ".cache" / "tokens") for data in tasks]
+    return {split: [task[split] for task in encoded] for split in ("train", "validation", "test")}
+
+
+def describe_data(data: TaskData) -> dict[str, Any]:
+    """What a manifest says of a task's data."""
+    return {
+        "task": data.spec.name,
+        "source": data.source,
+        "fingerprint": data.fingerprint,
+        "sizes": {split: len(rows) for split, rows in data.splits.items()},
+    }
+
+
+def announce(run: Run, what: str, backbone: str, tasks: Sequence[TaskData]) -> None:
+    """The first line of a run, naming data source and backbone, and what the data needed."""
+    sources = "; ".join(dict.fromkeys(f"{data.spec.name} from {data.source}" for data in tasks))
+    run.console.print(f"{what} | data: {sources} | backbone: {backbone}", soft_wrap=True)
+    for data in tasks:
+        sizes = ", ".join(f"{len(rows):,} {split}" for split, rows in data.splits.items())
+        run.console.print(f"  {data.spec.name}: {sizes}")
+        for note in data.notes:
+            run.console.print(f"    note: {note}", soft_wrap=True)
+
+
+def tracking_spec(run: Run) -> TrackingSpec:
+    """The checked `logging` section."""
+    from fusion_pipeline.registry import build_from
+
+    values = {key: value for key, value in run.section("logging").items() if key != "kind"}
+    target = f"{TrackingSpec.__module__}.{TrackingSpec.__qualname__}"
+    spec: TrackingSpec = build_from({"_target_": target, **values}, group="logging")
+    return spec
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Indented JSON."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_predictions(path: Path, tasks: Sequence[TaskData], outputs: Sequence[TaskOutputs]) -> None:
+    """One line an example of the test set: its text, label, prediction and probabilities."""
+    with path.open("w", encoding="utf-8") as file:
+        for data, found in zip(tasks, outputs, strict=True):
+            for row in _prediction_rows(data, found):
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _prediction_rows(data: TaskData, found: TaskOutputs) -> list[dict[str, Any]]:
+    labels, probabilities = data.spec.labels, found.probabilities()
+    rows = []
+    for position, index in enumerate(found.ids):
+        row = data.splits["test"][int(index)]
+        said: dict[str, Any] = {
+            "task": data.spec.name,
+            "id": int(index),
+            **{k: row[k] for k in data.spec.text},
+        }
+        predicted = found.predictions()[position] if labels is None else None
+        if labels is None or probabilities is None:
+            rows.append(said | {"label": float(row["label"]), "prediction": float(predicted)})  # type: ignore[arg-type]
+            continue
+        chances = probabilities[position]
+        named = {name: round(float(p), 6) for name, p in zip(labels, chances, strict=True)}
+        rows.append(
+            said
+            | {
+                "label": labels[row["label"]],
+                "prediction": labels[int(chances.argmax())],
+                "probabilities": named,
+            }
+        )
+    return rows
+
+
+def command_line() -> str:
+    """The command that is running, as a person would type it."""
+    # orig_argv: Hydra and the command line rewrite sys.argv.
+    given = sys.orig_argv[sys.orig_argv.index("-m") + 2 :] if "-m" in sys.orig_argv else sys.argv[1:]
+    return " ".join(["python -m fusion_pipeline", *(shlex.quote(argument) for argument in given)])
