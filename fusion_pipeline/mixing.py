@@ -27,7 +27,6 @@ class Mixer:
         self.fusion = fusion
         self.bank = LowRankBank(list(adapters), list(adapters.values()))
         self.observer: Observer | None = None
-        self._dtype = next(self.bank.modules[0].parameters()).dtype
 
     def __call__(self, site: SiteInput) -> Tensor:
         """The delta in the dtype of the stream it is added to."""
@@ -48,11 +47,13 @@ class Mixer:
 
         Under autocast the linears choose their own dtype and nothing is cast here.
         """
-        if site.x.dtype == self._dtype or torch.is_autocast_enabled(site.x.device.type):
+        # Asked anew each time: the model may be moved to another dtype while it is active.
+        dtype = next(self.bank.modules[0].parameters()).dtype
+        if site.x.dtype == dtype or torch.is_autocast_enabled(site.x.device.type):
             return site
         return replace(
             site,
-            x=site.x.to(self._dtype),
-            sublayer=None if site.sublayer is None else site.sublayer.to(self._dtype),
-            residual=None if site.residual is None else site.residual.to(self._dtype),
+            x=site.x.to(dtype),
+            sublayer=None if site.sublayer is None else site.sublayer.to(dtype),
+            residual=None if site.residual is None else site.residual.to(dtype),
         )

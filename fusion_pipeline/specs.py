@@ -52,6 +52,16 @@ class Specs:
     unfreeze: UnfreezeSpec
 
 
+def check_tasks(run: Run, *keys: str) -> None:
+    """Finds where every named task comes from, before torch is loaded: a typo answers at once."""
+    from fusion_pipeline.tasks.resolve import resolve
+
+    data = read_data(run)
+    for key in keys:
+        for value in run.names(key):
+            resolve(value, data)
+
+
 def read_specs(run: Run) -> Specs:
     """All specs of a run; the first that is out of range is refused."""
     return Specs(
@@ -63,7 +73,7 @@ def read_specs(run: Run) -> Specs:
         head=build_from(run.section("head"), group="head"),
         trainer=read_trainer(run),
         mix=read_mix(run),
-        unfreeze=_plain(UnfreezeSpec, run, "unfreeze"),
+        unfreeze=plain_spec(UnfreezeSpec, run, "unfreeze"),
     )
 
 
@@ -75,13 +85,13 @@ def read_backbone(run: Run) -> BackboneSpec:
 
 def read_data(run: Run) -> DataSpec:
     """Where data comes from."""
-    spec: DataSpec = _plain(DataSpec, run, "data")
+    spec: DataSpec = plain_spec(DataSpec, run, "data")
     return spec
 
 
 def read_columns(run: Run) -> ColumnsSpec:
     """Which columns of own data hold what."""
-    spec: ColumnsSpec = _plain(ColumnsSpec, run, "columns")
+    spec: ColumnsSpec = plain_spec(ColumnsSpec, run, "columns")
     return spec
 
 
@@ -96,7 +106,7 @@ def read_mix(run: Run) -> MixSpec:
     """How steps are shared among tasks."""
     from fusion_pipeline.training.batches import MixSpec
 
-    spec: MixSpec = _plain(MixSpec, run, "sampling")
+    spec: MixSpec = plain_spec(MixSpec, run, "sampling")
     return spec
 
 
@@ -113,7 +123,8 @@ def identity(run: Run, sections: tuple[str, ...], **chosen: Any) -> dict[str, An
     return config
 
 
-def _plain(kind: type, run: Run, section: str) -> Any:
+def plain_spec(kind: type, run: Run, section: str) -> Any:
+    """The spec of a section that has one class and no yaml of its own."""
     values = {key: value for key, value in run.section(section).items() if key != "kind"}
     target = f"{kind.__module__}.{kind.__qualname__}"
     return build_from({"_target_": target, **values}, group=section)

@@ -114,3 +114,11 @@ def test_a_training_argument_that_no_yaml_lists_needs_no_plus(cli):
     (run,) = cli.seen("trainer.lr_scheduler_kwargs.num_cycles=2", "trainer.adam_beta1=0.8")
     assert run["config"]["trainer"]["lr_scheduler_kwargs"] == {"num_cycles": 2}
     assert run["config"]["trainer"]["adam_beta1"] == 0.8
+
+
+def test_a_stage_may_bring_options_of_its_own(cli):
+    with (cli.configs / "stage" / "probe.yaml").open("a") as yaml:
+        yaml.write("probing: {depth: 1}\n")
+    (run,) = cli.seen("probing.depth=2")
+    assert run["config"]["probing"] == {"depth": 2}
+    assert "did you mean 'probing.depth'" in cli.probe("probing.dept=2").stderr

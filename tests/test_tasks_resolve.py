@@ -107,7 +107,9 @@ def test_a_hub_id_is_told_from_a_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here" / "data").mkdir(parents=True)
     assert task_name("owner/data.set", HUB) == "data_set"
+    (tmp_path / "here" / "reviews.csv").write_text("text,label\n")
     assert task_name("here/reviews.csv", HUB) == "reviews"
+    assert "no such file" in refusal("here/gone.csv", HUB)
     assert "no file or folder" in refusal("owner/dataset", EMBEDDED)
     assert resolve("owner/dataset", HUB).takes_columns
     assert not resolve("rte", HUB).takes_columns

@@ -10,7 +10,7 @@ the first two never need the (tokens × N × hidden) tensor:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -92,17 +92,19 @@ class LowRankBank:
         return [module.low_rank() for module in self.modules]  # type: ignore[operator]
 
     def version(self) -> object:
-        """Changes whenever a weight does: frozen stacks and folded matrices are kept as long as it stays."""
-        parameters = [p for module in self.modules for p in module.parameters()]
-        return tuple((id(p), p._version, p.device, p.dtype) for p in parameters)
+        """Changes whenever a frozen weight does: stacks and folded matrices are kept as long as it stays."""
+        return weight_version(p for module in self.modules for p in module.parameters())
 
     def stack(self) -> Stack:
         """The stacked weights of now."""
         if torch.is_grad_enabled() and any(p.requires_grad for m in self.modules for p in m.parameters()):
+            # Fused optimisers change weights without a trace: nothing kept outlives a training forward.
+            self._cached = None
             return _stack(self.parts())
         version = self.version()
         if self._cached is None or self._cached[0] != version:
-            with torch.no_grad():
+            # Not as inference tensors: a later training forward may use what a prediction has stacked.
+            with torch.inference_mode(False), torch.no_grad():
                 self._cached = (version, _stack(self.parts()))
         return self._cached[1]
 
@@ -138,6 +140,16 @@ class LowRankBank:
         pieces = hidden.split(stack.widths, dim=-1)
         deltas = torch.stack([F.linear(z, up) for z, up in zip(pieces, ups, strict=True)], dim=-2)
         return deltas if stack.up_bias is None else deltas + stack.up_bias
+
+
+def weight_version(parameters: Iterable[Tensor]) -> object:
+    """Changes with an in-place write that autograd sees, a new storage, device or dtype.
+
+    Writes through `.data` and by fused optimisers leave no trace; training forwards therefore drop what is kept.
+    """
+    return tuple(
+        (id(p), p.data_ptr(), 0 if p.is_inference() else p._version, p.device, p.dtype) for p in parameters
+    )
 
 
 def _activated(part: LowRank, pre: Tensor) -> Tensor:

@@ -34,15 +34,23 @@ def check(config: dict[str, Any]) -> None:
     if not isinstance(stage, dict) or not {"name", "_target_"} <= stage.keys():
         raise ConfigError("this is not a stage", where="stage", hint="one of\n" + stage_lines("    stage="))
     root = load_yaml(config_dir() / "config.yaml", resolve=False)
-    known = {*root, *groups()} - {"hydra"}
+    known = {*root, *groups(), *_stage_keys(str(stage["name"]))} - {"hydra"}
     for key, value in config.items():
         if key not in known:
             raise ConfigError(f"there is no option '{key}'", where="config", hint=did_you_mean(key, known))
-        if isinstance(root.get(key, {} if key not in root else None), dict) and not isinstance(value, dict):
+        is_section = isinstance(root[key], dict) if key in root else key in groups()
+        if is_section and not isinstance(value, dict):
             raise ConfigError(
                 f"{value!r} cannot stand for the options of '{key}'", where=key, hint=f"{key}.…=…"
             )
     trainer_fields.check_section(config.get("trainer") or {})
+
+
+def _stage_keys(name: str) -> set[str]:
+    """What a stage's own yaml adds to the root config."""
+    if name not in options("stage"):
+        return set()
+    return set(load_yaml(config_file("stage", name), resolve=False))
 
 
 def stage_lines(indent: str) -> str:

@@ -52,7 +52,9 @@ def _unknown_key(key: str, words: Sequence[str], *, unused: bool) -> ConfigError
         hint = f"{key}=OPTION chooses one of {', '.join(options(key))}; {key}.key=value sets what is inside"
         return ConfigError(f"this does not fit the options of '{key}'", where=key, hint=hint)
     if key.startswith("hydra."):
-        return ConfigError(f"Hydra has no option '{key}'", where="command line", hint="--cfg hydra lists them")
+        return ConfigError(
+            f"Hydra has no option '{key}'", where="command line", hint="--cfg hydra lists them"
+        )
     config = _composed(words)
     section, inside = key, None
     while section and not isinstance(inside, DictConfig):

@@ -101,6 +101,7 @@ class AdapterFusion(Fusion):
         """The cheap form; in evaluation without gradients, the folded one."""
         if not self.training and not torch.is_grad_enabled() and isinstance(bank, LowRankBank):
             return self._folded(site, bank)
+        self._folded.forget()
         hidden = bank.hidden(site.x)
         query, offset = self._query(site)
         weights = self._weights(bank.scores(query, hidden), offset)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fusion_pipeline.adapters.bank import LowRankBank, Stack
+from fusion_pipeline.adapters.bank import LowRankBank, Stack, weight_version
 from fusion_pipeline.fusion.spec import Fused, softmax_over_adapters
 from fusion_pipeline.sites.site import SiteInput
 
@@ -41,7 +41,7 @@ class Folded:
 
 
 class FoldedFusion:
-    """Folds one fusion over one bank and keeps the result until a weight changes."""
+    """Folds one fusion over one bank and keeps the result until a weight changes or the fusion trains."""
 
     def __init__(self, fusion: AdapterFusion) -> None:
         # In a list, so that the fusion does not become its own submodule's owner.
@@ -71,11 +71,15 @@ class FoldedFusion:
 
     def _folded(self, bank: LowRankBank) -> Folded:
         fusion = self._owner[0]
-        own = tuple((id(p), p._version, p.device, p.dtype) for p in fusion.parameters())
-        version = (own, bank.version())
+        # The bank itself is part of it: ids of weights that are gone could come back.
+        version = (bank, weight_version(fusion.parameters()), bank.version())
         if self._cached is None or self._cached[0] != version:
             self._cached = (version, fold(fusion, bank.stack()))
         return self._cached[1]
+
+    def forget(self) -> None:
+        """Drops what is kept: a fused optimiser is about to change the weights without a trace."""
+        self._cached = None
 
 
 def fold(fusion: AdapterFusion, stack: Stack) -> Folded:
@@ -85,7 +89,8 @@ def fold(fusion: AdapterFusion, stack: Stack) -> Folded:
     """
     dtype = fusion.query.weight.dtype
     wide = dtype if dtype.itemsize >= 4 else torch.float32
-    with torch.no_grad(), torch.autocast(fusion.query.weight.device.type, enabled=False):
+    device = fusion.query.weight.device.type
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast(device, enabled=False):
         ups = _ups(stack).to(wide)
         key, query = fusion.key.weight.to(wide), fusion.query.weight.to(wide)
         # (ΣR + N, D_out)·Wkᵀ: what every score multiplies the query with; 1/T goes in here too.

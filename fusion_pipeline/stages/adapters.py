@@ -13,11 +13,14 @@ def run(run: Run) -> None:
     if len(values) > 1 and run.value("name") is not None:
         raise PipelineError("one name= cannot serve several tasks", where="name", hint="leave name= out")
 
-    from fusion_pipeline.specs import read_specs
+    from fusion_pipeline.specs import check_tasks, read_specs
+
+    check_tasks(run, "task")
+    specs = read_specs(run)
+
     from fusion_pipeline.stages.adapter_training import train_adapter
     from fusion_pipeline.tasks.data import load_tasks
 
-    specs = read_specs(run)
     # All data is read and checked before the first adapter trains.
     loaded = load_tasks(values, data=specs.data, columns=specs.columns)
     for data in loaded:

@@ -11,10 +11,11 @@ def run(run: Run) -> None:
     run.required("target", example="target=review_check, or target=[sentiment,nli]")
 
     from fusion_pipeline.parents import find_parents
-    from fusion_pipeline.specs import read_specs
+    from fusion_pipeline.specs import check_tasks, read_specs
 
-    specs = read_specs(run)
+    check_tasks(run, "target")
     parents = find_parents(run)
+    specs = read_specs(run)
 
     from fusion_pipeline.stages.fusion_training import train_fusion
     from fusion_pipeline.tasks.data import load_tasks

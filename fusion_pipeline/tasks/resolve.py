@@ -144,8 +144,10 @@ def _path(value: str, data: DataSpec) -> Source:
         return FolderSource(path)
     if path.name == FILE_NAME:
         raise PipelineError("name the folder, not its dataset.json", where=value, hint=f"task={path.parent}")
-    if path.is_file() or file_format(path) is not None:
+    if path.is_file():
         return FileSource(path=path)
+    if file_format(path) is not None:
+        raise PipelineError("there is no such file", where=str(path), hint="check the path")
     raise PipelineError(
         f"there is no file or folder '{value}'",
         where=f"task={value}",

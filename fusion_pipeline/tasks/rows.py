@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,7 @@ def check_task(raw: RawTask) -> CheckedTask:
     for table in raw.tables.values():
         require_columns(table, {**{raw.keys[key]: texts[key] for key in texts}, raw.keys["label"]: label})
     labels = {split: _check_rows(table, tuple(texts.values()), label) for split, table in raw.tables.items()}
+    _refuse_numbers(raw.tables["train"], texts, raw.keys)
     plan = _plan(raw, labels["train"], label)
     splits = {split: _number_rows(table, texts, labels[split], plan) for split, table in raw.tables.items()}
     notes = (*raw.notes, *(note for table in raw.tables.values() for note in table.notes), *plan.notes)
@@ -65,14 +66,18 @@ def _check_rows(table: Table, texts: Sequence[str], label: str) -> list[Label]:
         except ValueError as error:
             problems.add(line, str(error))
     problems.check(len(table.rows))
-    for column in texts:
+    return labels
+
+
+def _refuse_numbers(table: Table, texts: Mapping[str, str], keys: Mapping[str, str]) -> None:
+    # Text from a CSV file is text whatever it says; a column of nothing but numbers was named by mistake.
+    for key, column in texts.items():
         if all(is_number_text(row[column]) for row in table.rows):
             raise PipelineError(
                 f"column '{column}' holds numbers only, no text",
                 where=table.place(0),
-                hint="columns.text=COLUMN",
+                hint=f"name another column in {keys[key]}",
             )
-    return labels
 
 
 def check_text(row: Any, column: str) -> str:

@@ -173,13 +173,14 @@ def _class_names(dataset: Any, label: str) -> tuple[str, ...] | None:
 
 def _named(labels: list[Any], names: tuple[str, ...] | None, place: HubPlace) -> list[Any]:
     """Labels under our names, whatever the order of the hub's own classes; None for rows without one."""
+    # With named classes the hub writes -1 for a label it hides or never had.
     hidden = place.unlabelled if place.unlabelled is not None else -1 if names else None
 
-    def ours(label: Any) -> Any:
+    def _ours(label: Any) -> Any:
         if label is None or (hidden is not None and label == hidden):
             return None
         theirs = names[label] if names and isinstance(label, int) else label
         key = str(theirs).lower() if isinstance(theirs, bool) else str(theirs)
         return place.labels.get(key, theirs)
 
-    return [ours(label) for label in labels]
+    return [_ours(label) for label in labels]

@@ -136,7 +136,7 @@ class ColumnsSpec:
     text_pair: str | None = None
     label: str | None = None
     type: str | None = None
-    labels: tuple[Any, ...] | None = None
+    labels: tuple[str | int | float | bool, ...] | None = None
     validation: str | None = None
     test: str | None = None
 
@@ -147,9 +147,10 @@ class ColumnsSpec:
                 raise PipelineError(f"{value!r} is not a name", where=f"columns.{field.name}")
         if self.type is not None:
             check_type(self.type, "columns.type")
-        object.__setattr__(self, "labels", _name_tuple(self.labels, "columns.labels"))
-        if self.labels is not None:
-            _check_labels(self.labels, self.type or CLASSIFICATION, "columns.labels")
+        names = _name_tuple(self.labels, "columns.labels")
+        object.__setattr__(self, "labels", names)
+        if names is not None:
+            _check_labels(names, self.type or CLASSIFICATION, "columns.labels")
         self._check_distinct()
 
     @property

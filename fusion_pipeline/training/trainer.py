@@ -169,6 +169,11 @@ class PipelineTrainer(Trainer):
 
     # --- checkpoints --------------------------------------------------------------------------------
 
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Trainer's own, and then a wait: every rank writes a file of its own before the checkpoint is marked."""
+        super()._save_checkpoint(*args, **kwargs)
+        self.accelerator.wait_for_everyone()
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """Only what trains; never the backbone, and no pickled arguments."""
         folder = Path(output_dir or self.args.output_dir)

@@ -1,0 +1,85 @@
+"""The comparison as a table on screen, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fusion_pipeline.compare.results import Row
+
+HEADER = ("target", "contender", "metric", "seeds", "validation", "test", "difference", "trained", "seconds")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """One row as text; metrics in per cent."""
+    return (
+        row.target,
+        row.contender,
+        row.metric,
+        str(row.seeds),
+        _percent(row.validation),
+        _percent(row.test),
+        _difference(row),
+        f"{row.trainable:,}",
+        f"{row.seconds:.0f}",
+    )
+
+
+def show(console: Console, rows: Sequence[Row]) -> None:
+    """Prints the table and a plain sentence for every difference."""
+    table = Table(title="test, mean ± sd over seeds, in %", title_justify="left")
+    for index, name in enumerate(HEADER):
+        table.add_column(name, justify="left" if index < 3 else "right")
+    for row in rows:
+        table.add_row(*cells(row))
+    console.print(table)
+    for sentence in sentences(rows):
+        console.print(sentence, soft_wrap=True)
+
+
+def markdown(rows: Sequence[Row], title: str, notes: Sequence[str]) -> str:
+    """The report as Markdown."""
+    lines = [f"# {title}", "", f"| {' | '.join(HEADER)} |", "|" + "---|" * len(HEADER)]
+    lines += [f"| {' | '.join(cells(row))} |" for row in rows]
+    said = [f"- {sentence}" for sentence in (*sentences(rows), *notes)]
+    return "\n".join([*lines, "", *said, ""])
+
+
+def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows as JSON values."""
+    return [asdict(row) for row in rows]
+
+
+def sentences(rows: Sequence[Row]) -> list[str]:
+    """What the numbers allow to say of each contender against the single adapter, and no more."""
+    return [_sentence(row) for row in rows if row.discordant is not None or row.difference is not None]
+
+
+def _sentence(row: Row) -> str:
+    parts = [f"{row.target}: {row.contender} against the single adapter"]
+    if row.difference is not None:
+        d = row.difference
+        parts.append(
+            f"{100 * d.mean:+.1f} points (95 % interval over seeds {100 * d.low:+.1f} to {100 * d.high:+.1f}, "
+            f"p = {d.p:.3f})"
+        )
+    if row.discordant is not None:
+        only_single, only_this, p = row.discordant
+        verdict = "more than chance explains" if p < 0.05 else "which this test set cannot tell from chance"
+        parts.append(
+            f"by majority over seeds {only_this} test examples right that the single adapter gets wrong and "
+            f"{only_single} the other way, {verdict} (McNemar p = {p:.3f})"
+        )
+    return "; ".join(parts)
+
+
+def _percent(value: tuple[float, float]) -> str:
+    return f"{100 * value[0]:.1f} ± {100 * value[1]:.1f}"
+
+
+def _difference(row: Row) -> str:
+    return "" if row.difference is None else f"{100 * row.difference.mean:+.1f} (p {row.difference.p:.3f})"
