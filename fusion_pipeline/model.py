@@ -158,6 +158,10 @@ class AdaptedModel(nn.Module):
         """Training mode for what trains; frozen parts stay in evaluation, so their own dropout is off."""
         super().train(mode)
         self.backbone.train(mode and self.backbone_dropout)
+        for module in self.backbone.modules():
+            if getattr(module, "gradient_checkpointing", False):
+                # The layer itself, not its dropouts: transformers recomputes only layers in training mode.
+                module.training = mode
         for shelf in (self.adapters, self.fusions, self.heads):
             for part in shelf.children():
                 part.train(mode and any(p.requires_grad for p in part.parameters()))

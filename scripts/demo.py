@@ -5,6 +5,7 @@ Run it with `make demo`. It uses the command line as a person would and writes `
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -31,7 +32,10 @@ def main() -> int:
     console.print("$ python -m fusion_pipeline " + " ".join(arguments), markup=False)
     code = command(arguments)
     if code == 0:
-        console.print(f"\ndemo done in {time.monotonic() - started:.0f} s")
+        for name in ("report.md", "fusion_weights.png"):
+            shutil.copy(ROOT / "compare" / TARGET / name, ROOT / name)
+        console.print(f"\nread {ROOT / 'report.md'}, look at {ROOT / 'fusion_weights.png'}")
+        console.print(f"demo done in {time.monotonic() - started:.0f} s")
     return code
 
 

@@ -9,9 +9,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from fusion_pipeline.compare.results import Row
+from fusion_pipeline.compare.results import Outcome, Row
+from fusion_pipeline.store import Manifest
+from fusion_pipeline.training.weights import mean_over_layers
 
-HEADER = ("target", "contender", "metric", "seeds", "validation", "test", "difference", "trained", "seconds")
+HEADER = ("target", "contender", "metric", "seeds", "validation", "test", "difference", "trained", "s")
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -31,22 +33,48 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def show(console: Console, rows: Sequence[Row]) -> None:
     """Prints the table and a plain sentence for every difference."""
-    table = Table(title="test, mean ± sd over seeds, in %", title_justify="left")
-    for index, name in enumerate(HEADER):
-        table.add_column(name, justify="left" if index < 3 else "right")
+    shown = [index for index, name in enumerate(HEADER) if name not in ("metric", "seeds")]
+    table = Table(title=_title(rows), title_justify="left")
+    for index in shown:
+        table.add_column(HEADER[index], justify="left" if index < 2 else "right")
     for row in rows:
-        table.add_row(*cells(row))
+        table.add_row(*(cells(row)[index] for index in shown))
     console.print(table)
     for sentence in sentences(rows):
         console.print(sentence, soft_wrap=True)
 
 
-def markdown(rows: Sequence[Row], title: str, notes: Sequence[str]) -> str:
-    """The report as Markdown."""
-    lines = [f"# {title}", "", f"| {' | '.join(HEADER)} |", "|" + "---|" * len(HEADER)]
+def markdown(rows: Sequence[Row], outcomes: Sequence[Outcome], weights: dict[str, Any], command: str) -> str:
+    """The report: table, what it allows to say, what the fusion listened to, and how it was made."""
+    lines = ["# Own adapter against fusion", "", _origin(outcomes), ""]
+    lines += [
+        "Test, mean ± standard deviation over seeds, in %; selection on validation, test read once.",
+        "",
+    ]
+    lines += [f"| {' | '.join(HEADER)} |", "|" + "---|" * len(HEADER)]
     lines += [f"| {' | '.join(cells(row))} |" for row in rows]
-    said = [f"- {sentence}" for sentence in (*sentences(rows), *notes)]
-    return "\n".join([*lines, "", *said, ""])
+    lines += ["", *(f"- {sentence}" for sentence in sentences(rows))]
+    if weights:
+        lines += [
+            "",
+            "## What the fusion listened to",
+            "",
+            "Mean weight over layers and validation tokens:",
+            "",
+        ]
+        for task, means in mean_over_layers(weights).items():
+            ordered = sorted(means.items(), key=lambda item: -item[1])
+            lines.append(f"- {task}: " + ", ".join(f"{name} {weight:.2f}" for name, weight in ordered))
+        lines += ["", "![fusion weights by layer](fusion_weights.png)"]
+    return "\n".join([*lines, "", "Made with:", "", "```", command, "```", ""])
+
+
+def _origin(outcomes: Sequence[Outcome]) -> str:
+    manifest = Manifest.read(outcomes[0].folder)
+    sources = "; ".join(dict.fromkeys(f"{entry['task']} from {entry['source']}" for entry in manifest.data))
+    seeds = sorted({outcome.seed for outcome in outcomes})
+    versions = ", ".join(f"{name} {manifest.versions[name]}" for name in ("torch", "transformers"))
+    return f"Backbone {manifest.backbone['name']}; data: {sources}; seeds {seeds}; {versions}."
 
 
 def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -77,9 +105,14 @@ def _sentence(row: Row) -> str:
     return "; ".join(parts)
 
 
+def _title(rows: Sequence[Row]) -> str:
+    metrics = ", ".join(dict.fromkeys(f"{row.target}: {row.metric}" for row in rows))
+    return f"{metrics}; mean ± sd over {rows[0].seeds} seeds, in %"
+
+
 def _percent(value: tuple[float, float]) -> str:
     return f"{100 * value[0]:.1f} ± {100 * value[1]:.1f}"
 
 
 def _difference(row: Row) -> str:
-    return "" if row.difference is None else f"{100 * row.difference.mean:+.1f} (p {row.difference.p:.3f})"
+    return "" if row.difference is None else f"{100 * row.difference.mean:+.1f} (p {row.difference.p:.2f})"

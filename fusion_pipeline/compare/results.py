@@ -10,6 +10,7 @@ from typing import Any
 
 from fusion_pipeline.compare.statistics import Difference, mcnemar, mean_sd, paired
 from fusion_pipeline.tasks.spec import TaskSpec
+from fusion_pipeline.training.weights import mean_of_runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +58,22 @@ def summarise(outcomes: Sequence[Outcome], reference: str = "single") -> list[Ro
     """A row for every target and contender, in order; differences are against `reference`, paired by seed."""
     keys = dict.fromkeys((outcome.task.name, outcome.contender) for outcome in outcomes)
     groups = {
-        key: sorted((o for o in outcomes if (o.task.name, o.contender) == key), key=lambda o: o.seed) for key in keys
+        key: sorted((o for o in outcomes if (o.task.name, o.contender) == key), key=lambda o: o.seed)
+        for key in keys
     }
     return [_row(group, groups.get((target, reference))) for (target, _), group in groups.items()]
+
+
+def fusion_weights(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """{target: {site: …}}: what the fusions listened to on validation, averaged over seeds."""
+    found: dict[str, Any] = {}
+    for target in dict.fromkeys(outcome.task.name for outcome in outcomes):
+        paths = [o.folder / "fusion_weights.json" for o in outcomes if o.task.name == target]
+        runs = [
+            json.loads(path.read_text(encoding="utf-8"))["validation"] for path in paths if path.is_file()
+        ]
+        found |= mean_of_runs(runs) if runs else {}
+    return found
 
 
 def _row(group: Sequence[Outcome], reference: Sequence[Outcome] | None) -> Row:

@@ -8,15 +8,16 @@ from pathlib import Path
 from fusion_pipeline import store
 from fusion_pipeline.compare.jobs import job_run
 from fusion_pipeline.compare.report import markdown, show, to_json
-from fusion_pipeline.compare.results import Outcome, summarise
+from fusion_pipeline.compare.results import Outcome, fusion_weights, summarise
 from fusion_pipeline.compare.spec import CompareSpec
 from fusion_pipeline.parents import find_parents
+from fusion_pipeline.reporting.heatmap import save_heatmap
 from fusion_pipeline.run import Run
 from fusion_pipeline.specs import Specs, read_specs
 from fusion_pipeline.stages.adapter_training import train_adapter
 from fusion_pipeline.stages.fusion_training import train_fusion
 from fusion_pipeline.tasks.data import TaskData, load_tasks
-from fusion_pipeline.workflow import write_json
+from fusion_pipeline.workflow import command_line, write_json
 
 
 def compare(run: Run, spec: CompareSpec, specs: Specs) -> None:
@@ -37,13 +38,18 @@ def compare(run: Run, spec: CompareSpec, specs: Specs) -> None:
         for seed in spec.seeds
         for contender in spec.contenders
     ]
-    if run.is_main_process:
+    if outcomes and run.is_main_process:
         _report(run, name, outcomes)
 
 
 def _train_source(run: Run, spec: CompareSpec, data: TaskData) -> None:
     job = job_run(
-        run, stage="adapters", seed=run.seed, name=data.spec.name, overlay=spec.overlay("sources"), task=data.spec.name
+        run,
+        stage="adapters",
+        seed=run.seed,
+        name=data.spec.name,
+        overlay=spec.overlay("sources"),
+        task=data.spec.name,
     )
     train_adapter(job, read_specs(job), data)
 
@@ -59,7 +65,13 @@ def _contender(
         folder = run.output_root / "adapters" / name
     else:
         job = job_run(
-            run, stage="fusion", seed=seed, name=name, overlay=overlay, target=data.spec.name, adapters=list(sources)
+            run,
+            stage="fusion",
+            seed=seed,
+            name=name,
+            overlay=overlay,
+            target=data.spec.name,
+            adapters=list(sources),
         )
         train_fusion(job, read_specs(job), find_parents(job), [data])
         folder = run.output_root / "fusion" / name
@@ -68,10 +80,14 @@ def _contender(
 
 def _report(run: Run, name: str, outcomes: Sequence[Outcome]) -> None:
     rows = summarise(outcomes)
+    weights = fusion_weights(outcomes)
     folder: Path = run.output_root / "compare" / name
     with store.disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "results.json", to_json(rows))
-        (folder / "report.md").write_text(markdown(rows, f"Comparison: {name}", []), encoding="utf-8")
+        write_json(folder / "results.json", {"rows": to_json(rows), "fusion_weights": weights})
+        if weights:
+            save_heatmap(weights, folder / "fusion_weights.png")
+        report = markdown(rows, outcomes, weights, command_line())
+        (folder / "report.md").write_text(report, encoding="utf-8")
     show(run.console, rows)
-    run.console.print(f"saved: {folder}")
+    run.console.print(f"saved: {folder / 'report.md'}")

@@ -29,7 +29,9 @@ class CompareSpec:
         object.__setattr__(self, "seeds", tuple(self.seeds))
         object.__setattr__(self, "contenders", tuple(self.contenders))
         if not self.seeds or any(seed < 0 for seed in self.seeds):
-            raise PipelineError("a comparison needs seeds of 0 or more", where="compare.seeds", hint="[0,1,2]")
+            raise PipelineError(
+                "a comparison needs seeds of 0 or more", where="compare.seeds", hint="[0,1,2]"
+            )
         if len(set(self.seeds)) < len(self.seeds):
             raise PipelineError("a seed is named twice", where="compare.seeds", hint="name each once")
         for name in self.contenders:

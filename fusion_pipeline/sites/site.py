@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.sites.table import SiteRow
 from fusion_pipeline.sites.taps import Tap
 
@@ -65,7 +66,11 @@ class Site:
 
     def _capture(self, name: str, tap: Tap | None) -> None:
         if tap is None:
-            raise ValueError(f"site '{self.key}' has no tap '{name}'")
+            raise PipelineError(
+                f"the fusion asks for the {name} tensor, and the site '{self.row.name}' has no tap for it",
+                where="fusion",
+                hint="fusion.query_before_norm=false, or adapters of the placement pfeiffer",
+            )
 
         def store(value: Tensor) -> None:
             self._seen[name] = value

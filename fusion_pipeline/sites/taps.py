@@ -55,8 +55,9 @@ class Tap:
         """Adds `delta(tensor)` to the module's output."""
         if self.index is not None:
             raise PipelineError(f"cannot write to the input tap '{self.path}:input{self.index}'")
+        # First of all hooks: transformers' own, which record hidden states, must see the sum.
         return self.module(layer).register_forward_hook(
-            lambda _m, _a, output: _replace_first(output, first(output) + delta(first(output)))
+            lambda _m, _a, output: _replace_first(output, first(output) + delta(first(output))), prepend=True
         )
 
 

@@ -57,6 +57,7 @@ def build_arguments(
 
     `unused`: some heads take no part in some steps, which data parallelism must be told.
     """
+    import torch
     from transformers import TrainingArguments
     from transformers.utils.logging import set_verbosity_error
 
@@ -64,6 +65,11 @@ def build_arguments(
     logging.getLogger("accelerate").setLevel(logging.ERROR)
     fields = {key: value for key, value in spec.fields.items() if key != "save_total_limit"}
     fields["bf16"] = _bf16(fields)
+    if fields["bf16"] and not torch.accelerator.is_available():
+        # transformers takes bf16 on a CPU only where the CPU is asked for by name.
+        fields["use_cpu"] = True
+    # transformers would turn progress bars off together with its own log lines.
+    fields.setdefault("disable_tqdm", False)
     fields.setdefault("ddp_find_unused_parameters", unused)
     try:
         args = TrainingArguments(

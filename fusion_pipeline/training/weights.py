@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -53,6 +53,24 @@ class WeightTracker:
                 "tokens": int(tokens),
             }
         return dict(found)
+
+
+def mean_of_runs(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The weights of several runs with the same tasks, sites and adapters, averaged; entropies too."""
+    first = results[0]
+    return {
+        task: {
+            site: {
+                "weights": {
+                    name: sum(r[task][site]["weights"][name] for r in results) / len(results)
+                    for name in first[task][site]["weights"]
+                },
+                "entropy": sum(r[task][site]["entropy"] for r in results) / len(results),
+            }
+            for site in sites
+        }
+        for task, sites in first.items()
+    }
 
 
 def mean_over_layers(result: dict[str, Any]) -> dict[str, dict[str, float]]:

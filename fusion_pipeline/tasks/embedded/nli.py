@@ -5,6 +5,7 @@ from __future__ import annotations
 from fusion_pipeline.tasks.embedded.draw import Draw
 from fusion_pipeline.tasks.embedded.facts import draw_fact
 from fusion_pipeline.tasks.embedded.meaning import GROUP, OBJECTS, SINGLE, Statement, premises_for
+from fusion_pipeline.tasks.embedded.sentiment import review
 from fusion_pipeline.tasks.embedded.task import EmbeddedTask, Example
 
 LABELS = ("entailment", "neutral", "contradiction")
@@ -22,11 +23,16 @@ def infer(draw: Draw, split: str, label: str) -> tuple[str, str]:
             break
     premise = draw.pick(premises_for(hypothesis, label))
     fact = draw_fact(draw, split)
-    return fact.say(premise, draw), fact.say(hypothesis, draw)
+    text = fact.say(premise, draw)
+    while (claim := fact.say(hypothesis, draw)) == text:
+        pass
+    return text, claim
 
 
 def _make(draw: Draw, split: str, label: str) -> Example:
     premise, hypothesis = infer(draw, split, label)
+    if draw.chance(0.35):
+        premise = f"{review(draw, split, positive=draw.chance(0.5))} {premise}"
     return Example(text=premise, text_pair=hypothesis)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fusion_pipeline.tasks.embedded.draw import Draw
 from fusion_pipeline.tasks.embedded.events import changed, draw_event
+from fusion_pipeline.tasks.embedded.sentiment import review
 from fusion_pipeline.tasks.embedded.task import EmbeddedTask, Example
 
 
@@ -20,6 +21,8 @@ def reports(draw: Draw, split: str, *, same: bool) -> tuple[str, str]:
 
 def _make(draw: Draw, split: str, label: str) -> Example:
     first, second = reports(draw, split, same=label == "paraphrase")
+    if draw.chance(0.35):
+        first = f"{review(draw, split, positive=draw.chance(0.5))} {first}"
     return Example(text=first, text_pair=second)
 
 

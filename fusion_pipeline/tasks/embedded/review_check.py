@@ -13,7 +13,7 @@ def _make(draw: Draw, split: str, label: str) -> Example:
     backed = label != "unsupported"
     positive = label == "praise" if backed else draw.chance(0.5)
     verdict = review(draw, split, positive=positive)
-    if draw.chance(1.0):
+    if draw.chance(0.5):
         fact, claim = infer(draw, split, "entailment" if backed else draw.pick(("neutral", "contradiction")))
     else:
         fact, claim = reports(draw, split, same=backed)

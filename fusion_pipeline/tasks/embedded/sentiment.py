@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from fusion_pipeline.tasks.embedded.draw import Draw, within
+from fusion_pipeline.tasks.embedded.events import draw_event
+from fusion_pipeline.tasks.embedded.facts import draw_fact
+from fusion_pipeline.tasks.embedded.meaning import GROUP, OBJECTS, SINGLE, Statement
 from fusion_pipeline.tasks.embedded.opinions import BAD, GOOD, STRONG, WEAK, Opinion, draw_opinion
 from fusion_pipeline.tasks.embedded.people import sentence
 from fusion_pipeline.tasks.embedded.task import EmbeddedTask, Example
@@ -46,7 +49,15 @@ def _degree(draw: Draw, split: str, *, positive: bool) -> str:
 
 
 def _make(draw: Draw, split: str, label: str) -> Example:
-    return Example(text=review(draw, split, positive=label == "positive"))
+    verdict = review(draw, split, positive=label == "positive")
+    return Example(text=f"{verdict} {aside(draw, split)}" if draw.chance(0.35) else verdict)
+
+
+def aside(draw: Draw, split: str) -> str:
+    """A sentence that reports something and judges nothing."""
+    if draw.chance(0.5):
+        return draw_event(draw, split).say(draw, passive=draw.chance(0.5))
+    return draw_fact(draw, split).say(Statement(draw.pick(GROUP + SINGLE), draw.pick(OBJECTS)), draw)
 
 
 TASK = EmbeddedTask(

@@ -1,0 +1,356 @@
+"""Every site table, on a random small model of each of its families: deltas go exactly where they should."""
+
+from contextlib import contextmanager
+
+import pytest
+import tiny
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.fusion import AdapterFusionSpec
+from fusion_pipeline.sites import load_table
+from fusion_pipeline.sites.table import all_tables
+
+FAMILIES = [family for table in all_tables() for family in table.model_types]
+PLACED = [(family, placement) for family in FAMILIES for placement in load_table(family).placements]
+POST_LN = {
+    # family: (attention's h, its norm, feed-forward's h, its norm), by module path in a layer
+    family: ("attention.output.dense", "attention.output.LayerNorm", "output.dense", "output.LayerNorm")
+    for family in ("bert", "roberta", "xlm-roberta")
+} | {"distilbert": ("attention", "sa_layer_norm", "ffn", "output_layer_norm")}
+
+
+def with_adapter(family, placement, **values):
+    model = tiny.adapted(family)
+    model.add_adapter("one", tiny.bottleneck(placement=placement, **values))
+    tiny.add_head(model)
+    model.set_active("one", head="task")
+    return model.eval()
+
+
+def states(model, **options):
+    with torch.no_grad():
+        return model(**tiny.inputs(model), output_hidden_states=True, **options).hidden_states
+
+
+def bare_states(model):
+    with torch.no_grad():
+        return model.backbone(**tiny.inputs(model), output_hidden_states=True).hidden_states
+
+
+def hook_count(model):
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.backbone.modules())
+
+
+def equal(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_every_table_is_about_a_family_that_these_tests_build():
+    assert {"bert", "roberta", "xlm-roberta", "distilbert", "modernbert"} <= set(FAMILIES)
+    for family in FAMILIES:
+        assert tiny.adapted(family).config.model_type == family
+        assert {"pfeiffer", "houlsby", "parallel"} <= set(load_table(family).placements)
+
+
+@pytest.mark.parametrize(("family", "placement"), PLACED)
+def test_a_zero_delta_is_the_bare_backbone_bit_by_bit(family, placement):
+    model = with_adapter(family, placement, init="kaiming")
+    bare = bare_states(tiny.adapted(family))
+    assert equal(states(model), bare)
+
+
+@pytest.mark.parametrize(("family", "placement"), PLACED)
+def test_a_delta_matters_at_every_layer_and_only_while_it_is_active(family, placement):
+    model, plain = with_adapter(family, placement), tiny.adapted(family)
+    bare, adapted = bare_states(plain), states(model)
+    assert torch.equal(adapted[0], bare[0])
+    assert not any(torch.allclose(a, b) for a, b in zip(adapted[1:], bare[1:], strict=True))
+    model.set_active(None)
+    assert equal(states(model), bare)
+    model.set_active("one")
+    assert equal(states(model), adapted)
+    model.set_active("one")
+    assert equal(states(model), adapted)  # attached once, however often it is asked for
+    hooks = hook_count(model)
+    model.set_active(None)
+    assert hook_count(model) < hooks
+    assert hook_count(model) == hook_count(plain)
+
+
+@pytest.mark.parametrize(("family", "placement"), PLACED)
+def test_skipped_layers_have_no_adapter(family, placement):
+    model = with_adapter(family, placement, skip_layers=(0,))
+    bare, adapted = bare_states(tiny.adapted(family)), states(model)
+    assert torch.equal(adapted[1], bare[1])
+    assert not torch.allclose(adapted[2], bare[2])
+
+
+@pytest.mark.parametrize(("family", "placement"), PLACED)
+def test_all_that_trains_has_a_gradient_and_nothing_else_moves(family, placement):
+    model = with_adapter(family, placement)
+    model.add_adapter("idle", tiny.bottleneck(placement=placement))
+    tiny.add_head(model, "idle")
+    model.train_only(adapters=["one"], heads=["task"])
+    model.train()
+    before = tiny.snapshot(model)
+    trained = set(model.trained_state())
+    assert {name.split(".")[0] for name in trained} == {"adapters", "heads"}
+    assert not any("idle" in name for name in trained)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.01)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(**tiny.inputs(model), labels=torch.tensor([0, 1, 1])).loss.backward()
+        moving = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+        assert moving == trained
+        optimizer.step()
+    after = tiny.snapshot(model)
+    assert {name for name in before if not torch.equal(before[name], after[name])} == trained
+
+
+# --- the exact position -------------------------------------------------------------------------------
+
+
+@contextmanager
+def flowing(block, **paths):
+    """What the named submodules give, before any adapter of the model touches it."""
+    seen, handles = {}, []
+
+    def keep(name):
+        def hook(_module, args, output):
+            seen[name] = output[0] if isinstance(output, tuple) else output
+            if name == "layer":
+                seen["into"] = args[0]
+
+        return hook
+
+    for name, path in paths.items():
+        module = block if path == "." else block.get_submodule(path)
+        handles.append(module.register_forward_hook(keep(name), prepend=True))
+    yield seen
+    for handle in handles:
+        handle.remove()
+
+
+def normed(layer, path):
+    norm = layer.get_submodule(path)
+    return lambda s: F.layer_norm(s, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+
+
+def expected_post_norm(family, placement, layer, seen, delta):
+    """One post-LN layer by hand: (attention's output, the layer's output)."""
+    _, first, _, second = POST_LN[family]
+    first, second = normed(layer, first), normed(layer, second)
+    into, attention, feed = seen["into"], seen["attention"], seen["feed"]
+    if placement == "houlsby":
+        attention = attention + delta("attention_inner", attention)
+    middle = first(attention + into)
+    if placement == "pfeiffer":
+        s = feed + middle
+        return middle, second(s + delta("ffn", second(s)))
+    if placement == "houlsby":
+        return middle, second(feed + delta("ffn_inner", feed) + middle)
+    return middle, second(feed + delta("ffn_parallel", middle) + middle)
+
+
+def feed_forward(family, layer, middle):
+    """A post-LN layer's feed-forward sub-layer, by hand."""
+    first, second = (
+        (layer.ffn.lin1, layer.ffn.lin2)
+        if family == "distilbert"
+        else (layer.intermediate.dense, layer.output.dense)
+    )
+    hidden = F.gelu(middle @ first.weight.T + first.bias)
+    return hidden @ second.weight.T + second.bias
+
+
+def both_layers_by_hand(model, paths):
+    """(layer, index, what flowed there, the layer's output) for both layers of one forward."""
+    layers = model.table.layer_list(model.backbone)
+    found = []
+    for index, layer in enumerate(layers):
+        with flowing(layer, layer=".", **paths) as seen:
+            outputs = states(model)
+        found.append((layer, index, seen, outputs[index + 1]))
+    return found
+
+
+@pytest.mark.parametrize("placement", ["pfeiffer", "houlsby", "parallel"])
+@pytest.mark.parametrize("family", POST_LN)
+def test_post_norm_layers_equal_the_formula_written_by_hand(family, placement):
+    model = with_adapter(family, placement).double()
+    attention, _, feed, _ = POST_LN[family]
+    for layer, index, seen, output in both_layers_by_hand(model, {"attention": attention, "feed": feed}):
+
+        def delta(row, x, index=index):
+            return model.adapters["one"].at(f"{row}.{index}")(x)
+
+        with torch.no_grad():
+            middle, wanted = expected_post_norm(family, placement, layer, seen, delta)
+            torch.testing.assert_close(seen["feed"], feed_forward(family, layer, middle), rtol=0, atol=1e-10)
+            torch.testing.assert_close(output, wanted, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("placement", ["pfeiffer", "houlsby", "parallel"])
+def test_pre_norm_layers_equal_the_formula_written_by_hand(placement):
+    model = with_adapter("modernbert", placement).double()
+    for layer, index, seen, _ in both_layers_by_hand(model, {"attention": "attn", "feed": "mlp"}):
+
+        def delta(row, x, index=index):
+            return model.adapters["one"].at(f"{row}.{index}")(x)
+
+        with torch.no_grad(), flowing(layer, layer=".") as before:
+            states(model)
+            attention, feed = seen["attention"], seen["feed"]
+            if placement == "houlsby":
+                attention = attention + delta("attention_inner", attention)
+            middle = before["into"] + attention
+            torch.testing.assert_close(feed, layer.mlp.forward(layer.mlp_norm(middle)))
+            wanted = middle + feed
+            if placement == "pfeiffer":
+                # `flowing` looks before the adapter, so the bare layer ends in h + a.
+                torch.testing.assert_close(before["layer"], wanted)
+                wanted = wanted + delta("ffn", wanted)
+            if placement == "houlsby":
+                wanted = wanted + delta("ffn_inner", feed)
+            if placement == "parallel":
+                wanted = wanted + delta("ffn_parallel", middle)
+        hidden = _after(model, layer)
+        torch.testing.assert_close(hidden, wanted, rtol=0, atol=1e-10)
+
+
+def _after(model, layer):
+    """What a layer hands on, its adapters included."""
+    kept = []
+    handle = layer.register_forward_hook(lambda _m, _a, output: kept.append(output))
+    states(model)
+    handle.remove()
+    return kept[0][0] if isinstance(kept[0], tuple) else kept[0]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_sublayer_and_residual_taps_are_the_two_terms_of_the_adapters_input(family):
+    model = tiny.adapted(family)
+    model.backbone.double()
+    rows = [s for s in model._sites.values() if s.row.sublayer is not None and s.row.residual is not None]
+    assert rows
+    seen = {}
+    for site in rows:
+
+        def mix(given, site=site):
+            seen[site.key] = given
+            return torch.zeros_like(given.x)
+
+        site.attach(mix, frozenset({"sublayer", "residual"}))
+    states(model)
+    for site in rows:
+        given = seen[site.key]
+        total = given.sublayer + given.residual
+        norm = site.row.rerun
+        wanted = total if norm is None else norm.module(site.layer).forward(total)
+        torch.testing.assert_close(given.x, wanted, rtol=0, atol=1e-12)
+        assert not torch.allclose(given.sublayer, given.x)
+        assert not site._seen, "an activation outlived its layer"
+
+
+# --- gradient checkpointing ---------------------------------------------------------------------------
+
+
+def fused_model(family, placement, **spec):
+    model = tiny.adapted(family)
+    for n in range(3):
+        model.add_adapter(f"a{n}", tiny.bottleneck(placement=placement, width=4 + n))
+    model.add_fusion("f", AdapterFusionSpec(init_std=0.3, **spec), ["a0", "a1", "a2"])
+    tiny.add_head(model)
+    model.set_active(["a0", "a1", "a2"], fusion="f", head="task")
+    return model
+
+
+def gradients_of(model, seed=3):
+    model.zero_grad()
+    torch.manual_seed(seed)
+    loss = model(**tiny.inputs(model), labels=torch.tensor([0, 1, 1])).loss
+    loss.backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@contextmanager
+def counted_layers(model):
+    calls = []
+    # Inside a layer: transformers recomputes a layer's forward, not its hooks.
+    inside = next(m for m in model.table.layer_list(model.backbone)[0].modules() if isinstance(m, nn.Linear))
+    handle = inside.register_forward_pre_hook(lambda _m, _a: calls.append(1))
+    yield calls
+    handle.remove()
+
+
+@pytest.mark.parametrize("spec", [{}, {"query_before_norm": True, "dropout": 0.2}], ids=["plain", "captures"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradient_checkpointing_changes_no_gradient_of_a_fusion(family, spec):
+    model = fused_model(family, "pfeiffer", **spec)
+    model.train_only(fusion="f", adapters=["a1"], heads=["task"])
+    model.train()
+    plain = gradients_of(model)
+    model.activation_checkpointing_enable()
+    with counted_layers(model) as calls:
+        recomputed = gradients_of(model)
+    assert len(calls) == 2, "nothing was recomputed"
+    assert plain.keys() == set(model.trained_state())
+    assert tiny.same(plain, recomputed)
+
+
+@pytest.mark.parametrize(("family", "placement"), PLACED)
+def test_gradient_checkpointing_changes_no_gradient_of_an_adapter(family, placement):
+    model = with_adapter(family, placement, dropout=0.1)
+    model.train_only(adapters=["one"], heads=["task"])
+    model.train()
+    plain = gradients_of(model)
+    model.activation_checkpointing_enable()
+    assert tiny.same(plain, gradients_of(model))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_backbone_without_dropout_is_recomputed_too_and_stays_without_it(family):
+    model = tiny.adapted(family, dropout=False)
+    model.add_adapter("one", tiny.bottleneck())
+    tiny.add_head(model, dropout=0.0)
+    model.set_active("one", head="task")
+    model.train_only(adapters=["one"], heads=["task"])
+    model.train()
+    plain = gradients_of(model)
+    model.activation_checkpointing_enable()
+    model.train()
+    with counted_layers(model) as calls:
+        assert tiny.same(plain, gradients_of(model, seed=4))
+    assert len(calls) == 2, "nothing was recomputed"
+    assert not any(m.training for m in model.eval().modules())
+
+
+# --- what a table lacks -------------------------------------------------------------------------------
+
+
+def test_a_family_without_a_table_is_told_how_to_write_one():
+    with pytest.raises(PipelineError, match="no site table for backbones of type 'gpt2'") as caught:
+        load_table("gpt2")
+    assert "gpt2.yaml" in caught.value.hint
+
+
+def test_a_placement_a_family_has_not_is_refused_with_those_it_has():
+    with pytest.raises(PipelineError, match="no placement 'sideways'") as caught:
+        tiny.adapted().add_adapter("one", tiny.bottleneck(placement="sideways"))
+    assert "pfeiffer" in caught.value.hint
+
+
+def test_a_layer_that_does_not_exist_cannot_be_skipped():
+    with pytest.raises(PipelineError, match=r"layers \[2\] do not exist"):
+        tiny.adapted().add_adapter("one", tiny.bottleneck(skip_layers=(1, 2)))
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+@pytest.mark.parametrize("placement", ["houlsby", "parallel"])
+def test_a_query_from_before_the_norm_is_refused_where_the_site_has_none(family, placement):
+    with pytest.raises(PipelineError, match="asks for the sublayer tensor") as caught:
+        fused_model(family, placement, query_before_norm=True)
+    assert "query_before_norm=false" in caught.value.hint
