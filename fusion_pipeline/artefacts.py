@@ -27,6 +27,8 @@ from fusion_pipeline.tasks.spec import TaskSpec
 MODEL = "model.json"
 ADAPTER, FUSION, HEADS = "adapter.safetensors", "fusion.safetensors", "heads.safetensors"
 PARENTS = "parents"
+# What an artefact may say of its backbone; `wheel`, `hub` and checksums come from installed configs.
+_PORTABLE = ("path", "revision", "random", "pooling", "max_length", "dtype", "attention", "dropout")
 
 
 def write_adapter(model: AdaptedModel, name: str, tasks: Sequence[TaskSpec], folder: Path) -> None:
@@ -63,10 +65,12 @@ def weights_sha256(folder: Path) -> str:
     return store.Manifest.read(folder, kind="adapter").files[ADAPTER]
 
 
-def load_model(folder: Path, *, adapters: Sequence[str] | None = None) -> AdaptedModel:
-    """The model of an artefact, active and in evaluation mode."""
+def load_model(
+    folder: Path, *, adapters: Sequence[str] | None = None, backbone: str | Path | None = None
+) -> AdaptedModel:
+    """The model of an artefact, active and in evaluation mode; `backbone` says where its backbone lies now."""
     manifest = store.verify(folder)
-    model = AdaptedModel(load_backbone(backbone_spec(manifest)))
+    model = AdaptedModel(load_backbone(backbone_spec(manifest, backbone)))
     if manifest.kind == "adapter":
         name = load_adapter_into(model, folder, None)
         model.set_active(_subset([name], adapters), head=_read_model(folder)["tasks"][0]["name"])
@@ -77,10 +81,17 @@ def load_model(folder: Path, *, adapters: Sequence[str] | None = None) -> Adapte
     return model
 
 
-def backbone_spec(manifest: store.Manifest) -> BackboneSpec:
-    """The spec of the backbone an artefact was trained on."""
-    values = dict(manifest.config["backbone"])
-    spec: BackboneSpec = registry.build("backbone", values.pop("kind"), **values)
+def backbone_spec(manifest: store.Manifest, path: str | Path | None = None) -> BackboneSpec:
+    """The spec of the backbone an artefact was trained on.
+
+    Where the weights of a kind come from is for the installed config to say, and whatever is loaded must
+    have the recorded fingerprint.
+    """
+    saved = dict(manifest.config["backbone"])
+    values = {key: saved[key] for key in _PORTABLE if key in saved}
+    if path is not None:
+        values["path"] = str(path)
+    spec: BackboneSpec = registry.build("backbone", str(saved["kind"]), **values)
     return spec
 
 

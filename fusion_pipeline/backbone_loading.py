@@ -22,11 +22,12 @@ def load(spec: BackboneSpec) -> Backbone:
     disable_progress_bar()
     set_verbosity_error()
     if spec.random is not None and spec.path is None:
+        import torch
+
         from fusion_pipeline.backbone_random import random_model, random_tokenizer
 
-        return _finish(
-            spec, f"{spec.random} with random weights", random_model(spec.random), random_tokenizer()
-        )
+        model = random_model(spec.random).to(getattr(torch, spec.dtype))
+        return _finish(spec, f"{spec.random} with random weights", model, random_tokenizer())
     source = spec.source()
     config = _config(spec, source)
     load_table(config.model_type)  # before the weights: an unknown family is refused at once

@@ -45,10 +45,10 @@ class Shelf(nn.Module):
         self.sort = sort
 
     def put(self, name: str, module: nn.Module) -> None:
-        """Adds a component; a name that is taken is refused."""
+        """Adds a component in the model's mode (training or evaluation); a name that is taken is refused."""
         if name in self:
             raise PipelineError(f"there is already {self.sort} '{name}'", hint="give another name")
-        self.add_module(_key(name), module)
+        self.add_module(_key(name), module.train(self.training))
 
     def __contains__(self, name: str) -> bool:
         return _key(name) in self._modules

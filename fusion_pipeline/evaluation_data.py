@@ -60,7 +60,7 @@ def _recorded(run: Run, folder: Path, manifest: Manifest) -> list[TaskData]:
         )
     values = as_list(config["task"] if manifest.kind == "adapter" else config["target"])
     loaded = load_tasks(_own(values, manifest, data), data=data, columns=columns)
-    _note_changes(run, loaded, manifest)
+    _check_same(loaded, manifest)
     return loaded
 
 
@@ -72,12 +72,15 @@ def _own(values: Sequence[str], manifest: Manifest, data: DataSpec) -> list[str]
     return [value for value in values if task_name(value, data) in wanted]
 
 
-def _note_changes(run: Run, loaded: Sequence[TaskData], manifest: Manifest) -> None:
+def _check_same(loaded: Sequence[TaskData], manifest: Manifest) -> None:
+    """What is found where the artefact says must be what it was trained on, to the row."""
     trained = {entry["task"]: entry["fingerprint"] for entry in manifest.data}
     for data in loaded:
         if trained.get(data.spec.name) != data.fingerprint:
-            run.console.print(
-                f"note: the data of {data.spec.name} are not those it was trained on (fingerprint differs)"
+            raise PipelineError(
+                f"the data of {data.spec.name} are no longer those '{manifest.name}' was trained on",
+                where=data.source,
+                hint="name the data to score it on: task=...",
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,11 +76,16 @@ class AdaptedModel(nn.Module):
         return cls(load_backbone(spec))
 
     @classmethod
-    def load(cls, folder: str | Path, *, adapters: Sequence[str] | None = None) -> AdaptedModel:
-        """The model a run left, adapter or fusion, ready to predict; `adapters` takes a subset of a fusion's."""
+    def load(
+        cls, folder: str | Path, *, adapters: Sequence[str] | None = None, backbone: str | Path | None = None
+    ) -> AdaptedModel:
+        """The model a run left, adapter or fusion, ready to predict.
+
+        `adapters` takes a subset of a fusion's; `backbone` is the backbone's folder where it has moved.
+        """
         from fusion_pipeline.artefacts import load_model
 
-        return load_model(Path(folder), adapters=adapters)
+        return load_model(Path(folder), adapters=adapters, backbone=backbone)
 
     # --- building -----------------------------------------------------------------------------
 
@@ -130,8 +136,7 @@ class AdaptedModel(nn.Module):
         `adapters` None runs the bare backbone. Stays until it is called again.
         """
         names = () if adapters is None else (adapters,) if isinstance(adapters, str) else tuple(adapters)
-        if len(names) > 1 and fusion is None:
-            raise PipelineError(f"{len(names)} adapters need a fusion", hint="set_active([...], fusion=NAME)")
+        _check_active(names, fusion)
         if head is not None:
             _ = self.heads[head]
         parts = {name: self._adapter(name) for name in names}
@@ -244,6 +249,20 @@ class AdaptedModel(nn.Module):
 
     # --- inside -----------------------------------------------------------------------------------
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> AdaptedModel:
+        # Hooks hold on to the modules they were made for: a copy must attach its own.
+        active = {"fusion": self.active_fusion, "head": self.active_head}
+        names = self.active_adapters or None
+        self.set_active(None)
+        try:
+            twin = self.__class__.__new__(self.__class__)
+            memo[id(self)] = twin
+            twin.__dict__ = deepcopy(self.__dict__, memo)
+        finally:
+            self.set_active(names, **active)
+        twin.set_active(names, **active)
+        return twin
+
     def _loss(
         self,
         head: Head | None,
@@ -296,6 +315,15 @@ class AdaptedModel(nn.Module):
 
     def _device(self) -> torch.device:
         return next(self.backbone.parameters()).device
+
+
+def _check_active(names: Sequence[str], fusion: str | None) -> None:
+    if len(names) > 1 and fusion is None:
+        raise PipelineError(f"{len(names)} adapters need a fusion", hint="set_active([...], fusion=NAME)")
+    if fusion is not None and not names:
+        raise PipelineError(f"the fusion '{fusion}' needs at least one adapter", where="adapters")
+    if len(set(names)) < len(names):
+        raise PipelineError(f"an adapter is named twice: {', '.join(names)}", where="adapters")
 
 
 def _check_layers(skipped: Sequence[int], layers: int) -> None:

@@ -52,6 +52,8 @@ def predict(
         fusion_weights: Whether to return the weights of every layer, token and adapter.
         batch_size: Texts at once; they are sorted by length.
     """
+    if not len(texts):
+        return []
     encoded = _encode(model, texts)
     before = (model.active_adapters, model.active_fusion, model.active_head, model.training)
     try:
@@ -66,13 +68,19 @@ def predict(
 
 
 def _encode(model: AdaptedModel, texts: Sequence[str | tuple[str, str]]) -> Encoded:
-    pairs = [isinstance(text, tuple | list) for text in texts]
-    if any(pairs) and not all(pairs):
-        raise PipelineError("texts and text pairs cannot be mixed", where="texts")
-    if any(pairs):
-        firsts, seconds = [text[0] for text in texts], [text[1] for text in texts]
-        return encode_texts(firsts, seconds, model.info)
-    return encode_texts([str(text) for text in texts], None, model.info)
+    if isinstance(texts, str):
+        raise PipelineError(
+            "predict takes a list of texts, and got one text", where="texts", hint='predict(["a text"])'
+        )
+    if all(isinstance(text, str) for text in texts):
+        return encode_texts([str(text) for text in texts], None, model.info)
+    if not all(isinstance(text, tuple | list) and len(text) == 2 for text in texts):
+        raise PipelineError(
+            "texts must be all texts or all pairs of texts",
+            where="texts",
+            hint='["a text", ...] or [("first", "second"), ...]',
+        )
+    return encode_texts([text[0] for text in texts], [text[1] for text in texts], model.info)
 
 
 @torch.no_grad()

@@ -100,6 +100,7 @@ class Training:
             "steps": done.steps,
             "epochs": done.epochs,
             "examples": done.examples,
+            "world_size": done.world_size,
         }
 
     def _publish(self, done: Fit, metrics: dict[str, Any]) -> None:

@@ -15,11 +15,14 @@ from fusion_pipeline.sites.table import all_tables
 
 FAMILIES = [family for table in all_tables() for family in table.model_types]
 PLACED = [(family, placement) for family in FAMILIES for placement in load_table(family).placements]
+# (attention's h, its norm, feed-forward's h, its norm), by module path in a layer
+BERT_LIKE = ("attention.output.dense", "attention.output.LayerNorm", "output.dense", "output.LayerNorm")
 POST_LN = {
-    # family: (attention's h, its norm, feed-forward's h, its norm), by module path in a layer
-    family: ("attention.output.dense", "attention.output.LayerNorm", "output.dense", "output.LayerNorm")
-    for family in ("bert", "roberta", "xlm-roberta")
-} | {"distilbert": ("attention", "sa_layer_norm", "ffn", "output_layer_norm")}
+    "bert": BERT_LIKE,
+    "roberta": BERT_LIKE,
+    "xlm-roberta": BERT_LIKE,
+    "distilbert": ("attention", "sa_layer_norm", "ffn", "output_layer_norm"),
+}
 
 
 def with_adapter(family, placement, **values):

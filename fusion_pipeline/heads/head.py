@@ -86,7 +86,8 @@ class Head(nn.Module):
 
     def forward(self, pooled: Tensor) -> Tensor:
         """The logits, or the predicted value."""
-        x = F.dropout(pooled, self.spec.dropout, self.training)
+        # A half-precision backbone may carry a float32 head.
+        x = F.dropout(pooled.to(self.out.weight.dtype), self.spec.dropout, self.training)
         if self.dense is not None:
             x = F.dropout(torch.tanh(self.dense(x)), self.spec.dropout, self.training)
         logits = self.out(x).float()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,9 +60,7 @@ class Tracker:
             self.run.log(
                 {name: wandb.Table(columns=["site", *adapters], data=data), "train/global_step": step}
             )
-        self.run.log(
-            {"fusion_weights/heatmap": wandb.Image(draw_weights(weights)), "train/global_step": step}
-        )
+        self.run.log({"fusion_weights/heatmap": wandb.Image(_picture(weights)), "train/global_step": step})
 
     def finish(self, metrics: dict[str, Any], lineage: dict[str, Any], folder: Path, kind: str) -> None:
         """Final metrics, and the artefact with what it descends from."""
@@ -111,6 +110,15 @@ def tracking(
         code = 0
     finally:
         run.finish(exit_code=code)
+
+
+def _picture(weights: dict[str, Any]) -> Any:
+    # As pixels: handed a figure, wandb reaches for pyplot and its global state.
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    draw_weights(weights).savefig(buffer, format="png", dpi=100)
+    return Image.open(buffer)
 
 
 def _safe(name: str) -> str:

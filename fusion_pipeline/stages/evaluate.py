@@ -24,7 +24,9 @@ def run(run: Run) -> None:
     from fusion_pipeline.workflow import announce
 
     tasks = load_evaluation_data(run, folder, manifest)
-    model = load_model(folder, adapters=run.names("adapters") or None)
+    model = load_model(
+        folder, adapters=run.names("adapters") or None, backbone=run.section("backbone").get("path")
+    )
     announce(run, f"evaluate: {manifest.kind} '{manifest.name}'", model.info.name, tasks)
     if run.dry_run:
         run.console.print("dry run: everything was checked, nothing was evaluated")

@@ -31,7 +31,9 @@ def run(run: Run) -> None:
     if run.dry_run:
         run.console.print(f"dry run: {len(texts):,} rows were checked, nothing was predicted")
         return
-    model = load_model(folder, adapters=run.names("adapters") or None)
+    model = load_model(
+        folder, adapters=run.names("adapters") or None, backbone=run.section("backbone").get("path")
+    )
     run.console.print(
         f"predict: {manifest.kind} '{manifest.name}', task {task} | backbone: {model.info.name}",
         soft_wrap=True,

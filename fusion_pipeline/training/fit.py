@@ -50,6 +50,7 @@ class Fit:
     steps: int
     epochs: float
     examples: dict[str, int] = field(default_factory=dict)
+    world_size: int = 1
 
 
 def fit(
@@ -76,6 +77,7 @@ def fit(
         steps=trained.global_step,
         epochs=float(trainer.state.epoch or 0.0),
         examples={split: sum(len(task) for task in parts) for split, parts in splits.items()},
+        world_size=trainer.args.world_size,
     )
 
 
