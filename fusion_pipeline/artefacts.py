@@ -17,7 +17,8 @@ from typing import Any
 from torch import nn
 
 from fusion_pipeline import registry, store
-from fusion_pipeline.backbone import BackboneSpec, load_backbone
+from fusion_pipeline.backbone import BackboneSpec
+from fusion_pipeline.backbone.loading import load_backbone
 from fusion_pipeline.components import PerSite
 from fusion_pipeline.errors import PipelineError, did_you_mean
 from fusion_pipeline.heads import HeadSpec

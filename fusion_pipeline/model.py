@@ -4,38 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers.utils import ModelOutput
 
 from fusion_pipeline.adapters.spec import AdapterSpec
-from fusion_pipeline.backbone import Backbone, BackboneSpec, load_backbone
+from fusion_pipeline.backbone import Backbone, BackboneSpec
+from fusion_pipeline.backbone.loading import load_backbone
 from fusion_pipeline.components import PerSite, Shelf
-from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.fusion.spec import Fusion, FusionSpec
 from fusion_pipeline.heads import Head, HeadSpec, pool
-from fusion_pipeline.mixing import Mixer, Observer
-from fusion_pipeline.sites import Site, load_table
+from fusion_pipeline.loss import step_loss
+from fusion_pipeline.mixing import Observer
+from fusion_pipeline.outputs import AdaptedOutput
+from fusion_pipeline.routing import Routing, check_active, check_layers, check_shared_sites
+from fusion_pipeline.sites import load_table
 
 if TYPE_CHECKING:
     from fusion_pipeline.prediction import Prediction
-
-
-@dataclass
-class AdaptedOutput(ModelOutput):
-    """A forward's answer.
-
-    Shapes: loss (), logits (B, C), hidden_states (B, T, D) each, fusion_weights {site: (B, T, N)}.
-    """
-
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
-    fusion_weights: dict[str, Tensor] | None = None
 
 
 class AdaptedModel(nn.Module):
@@ -66,8 +54,7 @@ class AdaptedModel(nn.Module):
         self.active_adapters: tuple[str, ...] = ()
         # Dropout of the frozen backbone while the rest trains.
         self.backbone_dropout = backbone.spec.dropout
-        self._mixers: dict[str, Mixer] = {}
-        self._sites = self._all_sites()
+        self._routing = Routing(self.table, self.backbone)
 
     @classmethod
     def from_backbone(cls, source: str | Path | BackboneSpec) -> AdaptedModel:
@@ -92,11 +79,11 @@ class AdaptedModel(nn.Module):
     def add_adapter(self, name: str, spec: AdapterSpec) -> None:
         """Adds an untrained adapter at every site of its placement."""
         rows = self.table.sites_of(spec.placement)
-        _check_layers(spec.skip_layers, len(self.table.layer_list(self.backbone)))
+        check_layers(spec.skip_layers, len(self.table.layer_list(self.backbone)))
         hidden = self.config.hidden_size
         modules = {
             key: spec.build(hidden, hidden)
-            for key, site in self._sites.items()
+            for key, site in self._routing.sites.items()
             if site.row.name in rows and site.index not in spec.skip_layers
         }
         self.adapters.put(name, PerSite(spec, modules).to(self._device()))
@@ -110,9 +97,9 @@ class AdaptedModel(nn.Module):
     def add_fusion(self, name: str, spec: FusionSpec, adapters: Sequence[str]) -> None:
         """Adds an untrained fusion over adapters that are already there."""
         parts = [self._adapter(adapter) for adapter in adapters]
-        _check_shared_sites(dict(zip(adapters, parts, strict=True)))
+        check_shared_sites(dict(zip(adapters, parts, strict=True)))
         hidden = self.config.hidden_size
-        keys = [key for key in self._sites if any(part.at(key) is not None for part in parts)]
+        keys = [key for key in self._routing.sites if any(part.at(key) is not None for part in parts)]
         modules: dict[str, nn.Module] = {key: spec.build(hidden, hidden, len(parts)) for key in keys}
         self.fusions.put(name, PerSite(spec, modules).to(self._device()))
 
@@ -136,12 +123,12 @@ class AdaptedModel(nn.Module):
         `adapters` None runs the bare backbone. Stays until it is called again.
         """
         names = () if adapters is None else (adapters,) if isinstance(adapters, str) else tuple(adapters)
-        _check_active(names, fusion)
+        check_active(names, fusion)
         if head is not None:
             _ = self.heads[head]
         parts = {name: self._adapter(name) for name in names}
         fusions = None if fusion is None else self.fusions[fusion]
-        self._install(parts, fusions if isinstance(fusions, PerSite) else None)
+        self._routing.install(parts, fusions if isinstance(fusions, PerSite) else None)
         self.active_adapters, self.active_fusion = names, fusion
         self.active_head = head if head is not None else self.active_head
 
@@ -213,8 +200,14 @@ class AdaptedModel(nn.Module):
         logits = None
         if head is not None:
             logits = head(pool(states.last_hidden_state, inputs.get("attention_mask"), self.info.pooling))
+        loss = None
+        if head is not None and logits is not None and labels is not None:
+            penalty = self.penalty() if self.training else None
+            loss = step_loss(
+                head, logits, labels, example_ids=example_ids, penalty=penalty, items=num_items_in_batch
+            )
         return AdaptedOutput(
-            loss=self._loss(head, logits, labels, example_ids, num_items_in_batch),
+            loss=loss,
             logits=logits,
             hidden_states=states.hidden_states if output_hidden_states else None,
             fusion_weights=weights if output_fusion_weights else None,
@@ -222,14 +215,11 @@ class AdaptedModel(nn.Module):
 
     def penalty(self) -> Tensor | None:
         """The active fusion's penalty, summed over sites."""
-        terms = [m.fusion.penalty() for m in self._mixers.values() if m.fusion is not None]
-        kept = [term for term in terms if term is not None]
-        return torch.stack(kept).sum() if kept else None
+        return self._routing.penalty()
 
     def observe(self, observer: Observer | None) -> None:
         """Shows the fusion weights of every forward to `observer`; None stops it."""
-        for mixer in self._mixers.values():
-            mixer.observer = observer
+        self._routing.observe(observer)
 
     def predict(self, texts: Sequence[str | tuple[str, str]], **options: Any) -> list[Prediction]:
         """Labels, probabilities and, with `fusion_weights=True`, what each token listened to."""
@@ -263,25 +253,6 @@ class AdaptedModel(nn.Module):
         twin.set_active(names, **active)
         return twin
 
-    def _loss(
-        self,
-        head: Head | None,
-        logits: Tensor | None,
-        labels: Tensor | None,
-        example_ids: Tensor | None,
-        items: Tensor | int | None,
-    ) -> Tensor | None:
-        if labels is None or head is None or logits is None:
-            return None
-        losses = head.losses(logits, labels)
-        real = torch.ones_like(losses) if example_ids is None else (example_ids >= 0).to(losses.dtype)
-        # where, not a product: a filler's loss may be anything, also infinite.
-        total, rows = torch.where(real > 0, losses, 0.0).sum(), real.sum()
-        penalty = self.penalty() if self.training else None
-        if penalty is not None:
-            total = total + rows * penalty
-        return total / (rows.clamp(min=1) if items is None else items)
-
     def _head(self, task: str | None) -> Head | None:
         name = task if task is not None else self.active_head
         if name is None:
@@ -295,51 +266,5 @@ class AdaptedModel(nn.Module):
         assert isinstance(part, PerSite)
         return part
 
-    def _all_sites(self) -> dict[str, Site]:
-        layers = self.table.layer_list(self.backbone)
-        sites = [Site(row, i, layer) for row in self.table.sites.values() for i, layer in enumerate(layers)]
-        return {site.key: site for site in sites}
-
-    def _install(self, parts: dict[str, PerSite], fusion: PerSite | None) -> None:
-        for key in self._mixers:
-            self._sites[key].detach()
-        self._mixers = {}
-        for key, site in self._sites.items():
-            here = {name: part.at(key) for name, part in parts.items()}
-            present = {name: module for name, module in here.items() if module is not None}
-            if not present:
-                continue
-            fuse = None if fusion is None else fusion.at(key)
-            self._mixers[key] = Mixer(key, present, fuse if isinstance(fuse, Fusion) else None)
-            site.attach(self._mixers[key], fusion.spec.wants if fusion is not None else frozenset())  # type: ignore[attr-defined]
-
     def _device(self) -> torch.device:
         return next(self.backbone.parameters()).device
-
-
-def _check_active(names: Sequence[str], fusion: str | None) -> None:
-    if len(names) > 1 and fusion is None:
-        raise PipelineError(f"{len(names)} adapters need a fusion", hint="set_active([...], fusion=NAME)")
-    if fusion is not None and not names:
-        raise PipelineError(f"the fusion '{fusion}' needs at least one adapter", where="adapters")
-    if len(set(names)) < len(names):
-        raise PipelineError(f"an adapter is named twice: {', '.join(names)}", where="adapters")
-
-
-def _check_layers(skipped: Sequence[int], layers: int) -> None:
-    wrong = [index for index in skipped if not 0 <= index < layers]
-    if wrong:
-        raise PipelineError(
-            f"layers {wrong} do not exist", where="adapter.skip_layers", hint=f"0 to {layers - 1}"
-        )
-
-
-def _check_shared_sites(parts: dict[str, PerSite]) -> None:
-    kinds = {name: ", ".join(sorted(part.rows)) for name, part in parts.items()}
-    if len(set(kinds.values())) > 1:
-        listed = "; ".join(f"{name} at {rows}" for name, rows in kinds.items())
-        raise PipelineError(
-            f"these adapters do not share their sites: {listed}",
-            where="adapters",
-            hint="fuse adapters of one placement, or train the others again with it",
-        )

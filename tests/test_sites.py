@@ -237,7 +237,7 @@ def _after(model, layer):
 def test_sublayer_and_residual_taps_are_the_two_terms_of_the_adapters_input(family):
     model = tiny.adapted(family)
     model.backbone.double()
-    rows = [s for s in model._sites.values() if s.row.sublayer is not None and s.row.residual is not None]
+    rows = [s for s in model._routing.sites.values() if s.row.sublayer is not None and s.row.residual is not None]
     assert rows
     seen = {}
     for site in rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from transformers import set_seed
 
 from fusion_pipeline.artefacts import write_adapter
-from fusion_pipeline.backbone import load_backbone
+from fusion_pipeline.backbone.loading import load_backbone
 from fusion_pipeline.job import Job
 from fusion_pipeline.model import AdaptedModel
 from fusion_pipeline.plan import show_done, show_next, show_plan

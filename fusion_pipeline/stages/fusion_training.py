@@ -9,7 +9,7 @@ from typing import Any
 from transformers import set_seed
 
 from fusion_pipeline.artefacts import load_adapter_into, weights_sha256, write_fusion
-from fusion_pipeline.backbone import load_backbone
+from fusion_pipeline.backbone.loading import load_backbone
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.job import Job
 from fusion_pipeline.model import AdaptedModel

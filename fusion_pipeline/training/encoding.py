@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,10 +110,19 @@ def _flat(rows: Sequence[Sequence[int]]) -> np.ndarray:
 
 def _key(data: TaskData, split: str, backbone: Backbone) -> str:
     tokenizer = _tokenizer(backbone)
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    said = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
-    parts = [data.fingerprint, split, said, str(backbone.max_length), str(tokenizer.model_input_names)]
+    names = str(tokenizer.model_input_names)
+    parts = [data.fingerprint, split, _said(tokenizer), str(backbone.max_length), names]
     return hashlib.sha256("\x00".join(parts).encode()).hexdigest()[:32]
+
+
+def _said(tokenizer: PreTrainedTokenizerBase) -> str:
+    """All that decides what the tokenizer answers."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return repr(sorted(tokenizer.get_vocab().items()))
+    # Padding and truncation are those of the last call, whatever it was.
+    said = json.loads(backend.to_str()) | {"padding": None, "truncation": None}
+    return json.dumps(said, sort_keys=True)
 
 
 def _read(path: Path, rows: int) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Events between one person and several: who did what to whom, in many wordings."""
+"""Events between two people: who did what to whom, in many wordings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fusion_pipeline.tasks.embedded.people import PEOPLE, sentence
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
-    """One act: the participles for 'a has ... b', and those for 'b has been ... by a'."""
+    """One act: the wordings of 'a did it to b', and the participles for 'b was ... by a'."""
 
     name: str
     actives: tuple[str, ...]
@@ -24,33 +24,39 @@ def _act(actives: str, passives: str) -> Act:
 
 ACTS: tuple[Act, ...] = (
     _act("thanked|expressed gratitude to", "thanked"),
-    _act("helped|assisted|given a hand to", "helped|assisted"),
-    _act("phoned|called|rung up", "phoned|called"),
+    _act("helped|assisted|gave a hand to", "helped|assisted"),
+    _act("phoned|called|rang up", "phoned|called"),
     _act("complimented|said nice things about", "complimented"),
     _act("warned|alerted", "warned|alerted"),
     _act("blamed|put the blame on", "blamed"),
     _act("rescued|saved", "rescued|saved"),
     _act("mocked|made fun of", "mocked|made fun of"),
     _act("deceived|fooled|tricked", "deceived|fooled|tricked"),
-    _act("selected|chosen|picked", "selected|chosen|picked"),
+    _act("selected|chose|picked", "selected|chosen|picked"),
     _act("criticised|found fault with", "criticised"),
-    _act("forgiven|pardoned", "forgiven|pardoned"),
+    _act("forgave|pardoned", "forgiven|pardoned"),
     _act("visited|paid a visit to", "visited"),
-    _act("followed|gone after", "followed"),
+    _act("followed|went after", "followed"),
     _act("watched|kept an eye on|observed", "watched|observed"),
-    _act("sued|taken legal action against", "sued"),
+    _act("sued|took legal action against", "sued"),
     _act("answered|replied to", "answered"),
     _act("defended|stood up for", "defended"),
-    _act("ignored|taken no notice of", "ignored"),
+    _act("ignored|took no notice of", "ignored"),
     _act("contacted|got in touch with", "contacted"),
     _act("informed|notified", "informed|notified"),
     _act("angered|annoyed|irritated", "angered|annoyed|irritated"),
 )
 OCCASIONS: tuple[str, ...] = tuple(
-    f"{when} the {what}"
-    for when in ("before", "after", "during")
-    for what in "concert meeting dinner storm trip race".split()
+    f"{word} {name}"
+    for word, names in (
+        ("on", "Monday Tuesday Wednesday Friday Sunday"),
+        ("in", "March April June July August"),
+    )
+    for name in names.split()
 )
+
+# What makes two reports differ, each as often as it is listed.
+CHANGES = ("roles", "roles", "roles", *["act"] * 7, *["patient"] * 5, *["occasion"] * 5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +75,11 @@ class Event:
 
     def say(self, draw: Draw, *, passive: bool) -> str:
         """A sentence that reports this event."""
-        subject, other = (self.patient, self.agent) if passive else (self.agent, self.patient)
-        have = "have" if subject.endswith("s") else "has"
         if passive:
-            core = f"the {subject} {have} been {draw.pick(self.act.passives)} by the {other}"
+            core = f"the {self.patient} was {draw.pick(self.act.passives)} by the {self.agent}"
         else:
-            core = f"the {subject} {have} {draw.pick(self.act.actives)} the {other}"
-        return sentence(f"{core} {self.occasion}" if draw.chance(0.5) else f"{self.occasion} {core}")
+            core = f"the {self.agent} {draw.pick(self.act.actives)} the {self.patient}"
+        return sentence(f"{core} {self.occasion}" if draw.chance(0.5) else f"{self.occasion}, {core}")
 
     def mirrored(self) -> Event:
         """The same act the other way round."""
@@ -89,15 +93,18 @@ def draw_event(draw: Draw, split: str) -> Event:
 
 def _any_event(draw: Draw) -> Event:
     agent, patient = draw.two(PEOPLE)
-    agent, patient = draw.pick(((agent + "s", patient), (agent, patient + "s")))
     return Event(agent=agent, patient=patient, act=draw.pick(ACTS), occasion=draw.pick(OCCASIONS))
 
 
 def changed(event: Event, draw: Draw, split: str) -> Event:
-    """A different event about the same two: often roles swapped, else another act or occasion."""
-    if draw.chance(0.5):
-        return event.mirrored()
-    others = within(split, (replace(event, act=act) for act in ACTS if act is not event.act))
-    if others and draw.chance(0.5):
-        return draw.pick(others)
-    return replace(event, occasion=draw.pick([o for o in OCCASIONS if o != event.occasion]))
+    """An event that differs in one thing: the act, the occasion, who it happened to, or (hardest) the roles."""
+    match draw.pick(CHANGES):
+        case "roles":
+            return event.mirrored()
+        case "occasion":
+            return replace(event, occasion=draw.pick([o for o in OCCASIONS if o != event.occasion]))
+        case "act":
+            others = [replace(event, act=act) for act in ACTS if act is not event.act]
+        case _:
+            others = [replace(event, patient=p) for p in PEOPLE if p not in (event.agent, event.patient)]
+    return draw.pick(within(split, others) or [event.mirrored()])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusion_pipeline.tasks.embedded.draw import Draw
 from fusion_pipeline.tasks.embedded.facts import draw_fact
-from fusion_pipeline.tasks.embedded.meaning import GROUP, OBJECTS, SINGLE, Statement, premises_for
+from fusion_pipeline.tasks.embedded.meaning import GROUP, SINGLE, Statement, premises_for
 from fusion_pipeline.tasks.embedded.sentiment import review
 from fusion_pipeline.tasks.embedded.task import EmbeddedTask, Example
 
@@ -31,7 +31,7 @@ def infer(draw: Draw, split: str, label: str) -> tuple[str, str]:
 
 def _make(draw: Draw, split: str, label: str) -> Example:
     premise, hypothesis = infer(draw, split, label)
-    if draw.chance(0.35):
+    if draw.chance(0.2):
         premise = f"{review(draw, split, positive=draw.chance(0.5))} {premise}"
     return Example(text=premise, text_pair=hypothesis)
 

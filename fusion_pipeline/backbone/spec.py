@@ -1,4 +1,4 @@
-"""The frozen backbone: where it comes from, its tokenizer, and a fingerprint of its weights."""
+"""Which backbone to load, what a loaded one is, and how its weights are told from others."""
 
 from __future__ import annotations
 
@@ -116,13 +116,6 @@ class Backbone:
             "max_length": self.spec.max_length,
             "fingerprint": self.fingerprint,
         }
-
-
-def load_backbone(spec: BackboneSpec) -> Backbone:
-    """Loads and freezes the backbone; refuses families without a site table."""
-    from fusion_pipeline.backbone_loading import load
-
-    return load(spec)
 
 
 def fingerprint(model: nn.Module) -> str:

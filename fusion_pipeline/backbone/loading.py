@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fusion_pipeline.backbone import Backbone, BackboneSpec, fingerprint
+from fusion_pipeline.backbone.spec import Backbone, BackboneSpec, fingerprint
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.heads.pooling import check_pooling
 from fusion_pipeline.sites import load_table
@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
-def load(spec: BackboneSpec) -> Backbone:
-    """The frozen model in evaluation mode, its tokenizer, pooling and fingerprint."""
+def load_backbone(spec: BackboneSpec) -> Backbone:
+    """The frozen model in evaluation mode, its tokenizer, pooling and fingerprint.
+
+    Raises `PipelineError` for a family without a site table and for a source that cannot be read.
+    """
     from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
     # Weights load in a second and unused heads are expected: neither is news.
@@ -24,7 +27,7 @@ def load(spec: BackboneSpec) -> Backbone:
     if spec.random is not None and spec.path is None:
         import torch
 
-        from fusion_pipeline.backbone_random import random_model, random_tokenizer
+        from fusion_pipeline.backbone.random import random_model, random_tokenizer
 
         model = random_model(spec.random).to(getattr(torch, spec.dtype))
         return _finish(spec, f"{spec.random} with random weights", model, random_tokenizer())

@@ -1,0 +1,80 @@
+"""Which adapters and fusion run at which site: put in place, observed, taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fusion_pipeline.components import PerSite
+from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.fusion.spec import Fusion
+from fusion_pipeline.mixing import Mixer, Observer
+from fusion_pipeline.sites import Site, SiteTable
+
+
+class Routing:
+    """The sites of one backbone and the mixers on them."""
+
+    def __init__(self, table: SiteTable, backbone: nn.Module) -> None:
+        layers = table.layer_list(backbone)
+        sites = [Site(row, i, layer) for row in table.sites.values() for i, layer in enumerate(layers)]
+        self.sites = {site.key: site for site in sites}
+        self._mixers: dict[str, Mixer] = {}
+
+    def install(self, parts: Mapping[str, PerSite], fusion: PerSite | None) -> None:
+        """Attaches these adapters, under the fusion where there is one; what was attached is taken off."""
+        for key in self._mixers:
+            self.sites[key].detach()
+        self._mixers = {}
+        for key, site in self.sites.items():
+            here = {name: part.at(key) for name, part in parts.items()}
+            present = {name: module for name, module in here.items() if module is not None}
+            if not present:
+                continue
+            fuse = None if fusion is None else fusion.at(key)
+            self._mixers[key] = Mixer(key, present, fuse if isinstance(fuse, Fusion) else None)
+            site.attach(self._mixers[key], fusion.spec.wants if fusion is not None else frozenset())  # type: ignore[attr-defined]
+
+    def penalty(self) -> Tensor | None:
+        """The active fusion's penalty, summed over sites."""
+        terms = [mixer.fusion.penalty() for mixer in self._mixers.values() if mixer.fusion is not None]
+        kept = [term for term in terms if term is not None]
+        return torch.stack(kept).sum() if kept else None
+
+    def observe(self, observer: Observer | None) -> None:
+        """Shows every forward's fusion weights to `observer`; None stops it."""
+        for mixer in self._mixers.values():
+            mixer.observer = observer
+
+
+def check_active(names: Sequence[str], fusion: str | None) -> None:
+    """Refuses a choice of adapters that no site can run."""
+    if len(names) > 1 and fusion is None:
+        raise PipelineError(f"{len(names)} adapters need a fusion", hint="set_active([...], fusion=NAME)")
+    if fusion is not None and not names:
+        raise PipelineError(f"the fusion '{fusion}' needs at least one adapter", where="adapters")
+    if len(set(names)) < len(names):
+        raise PipelineError(f"an adapter is named twice: {', '.join(names)}", where="adapters")
+
+
+def check_layers(skipped: Sequence[int], layers: int) -> None:
+    """Refuses layers that the backbone has not."""
+    wrong = [index for index in skipped if not 0 <= index < layers]
+    if wrong:
+        raise PipelineError(
+            f"layers {wrong} do not exist", where="adapter.skip_layers", hint=f"0 to {layers - 1}"
+        )
+
+
+def check_shared_sites(parts: dict[str, PerSite]) -> None:
+    """Refuses to fuse adapters that sit at different sites."""
+    kinds = {name: ", ".join(sorted(part.rows)) for name, part in parts.items()}
+    if len(set(kinds.values())) > 1:
+        listed = "; ".join(f"{name} at {rows}" for name, rows in kinds.items())
+        raise PipelineError(
+            f"these adapters do not share their sites: {listed}",
+            where="adapters",
+            hint="fuse adapters of one placement, or train the others again with it",
+        )
