@@ -17,6 +17,7 @@ from typing import Any
 from torch import nn
 
 from fusion_pipeline import registry, store
+from fusion_pipeline.artefact_json import MODEL, read_model
 from fusion_pipeline.backbone import BackboneSpec
 from fusion_pipeline.backbone.loading import load_backbone
 from fusion_pipeline.components import PerSite
@@ -25,7 +26,6 @@ from fusion_pipeline.heads import HeadSpec
 from fusion_pipeline.model import AdaptedModel
 from fusion_pipeline.tasks.spec import TaskSpec
 
-MODEL = "model.json"
 ADAPTER, FUSION, HEADS = "adapter.safetensors", "fusion.safetensors", "heads.safetensors"
 PARENTS = "parents"
 # What an artefact may say of its backbone; `wheel`, `hub` and checksums come from installed configs.
@@ -74,7 +74,7 @@ def load_model(
     model = AdaptedModel(load_backbone(backbone_spec(manifest, backbone)))
     if manifest.kind == "adapter":
         name = load_adapter_into(model, folder, None)
-        model.set_active(_subset([name], adapters), head=_read_model(folder)["tasks"][0]["name"])
+        model.set_active(_subset([name], adapters), head=read_model(folder)["tasks"][0]["name"])
     else:
         load_fusion_into(model, folder, manifest, adapters)
     model.requires_grad_(False)
@@ -105,7 +105,7 @@ def load_adapter_into(
     )
     check_backbone(model, manifest, folder)
     name = manifest.name if name is None else name
-    saved = _read_model(folder)
+    saved = read_model(folder)
     model.add_adapter(name, _spec("adapter", saved["adapter"]))
     store.load_strict(model.adapters[name], store.load_tensors(folder / ADAPTER), where=str(folder / ADAPTER))
     if head:
@@ -118,7 +118,7 @@ def load_fusion_into(
 ) -> None:
     """Adds a saved fusion with its adapters and heads, and makes it active."""
     check_backbone(model, manifest, folder)
-    saved = _read_model(folder)
+    saved = read_model(folder)
     fused = saved["fusion"]
     for name in fused["adapters"]:
         load_adapter_into(model, find_parent(folder, manifest, name), name, head=False)
@@ -168,11 +168,6 @@ def check_backbone(model: AdaptedModel, manifest: store.Manifest, folder: Path) 
         )
 
 
-def task_specs(folder: Path) -> list[TaskSpec]:
-    """The tasks an artefact has heads for."""
-    return [TaskSpec(**values) for values in _read_model(folder)["tasks"]]
-
-
 def _subset(all_names: Sequence[str], chosen: Sequence[str] | None) -> list[str]:
     for name in chosen or ():
         if name not in all_names:
@@ -208,14 +203,6 @@ def _load_heads(model: AdaptedModel, saved: dict[str, Any], folder: Path) -> Non
         model.add_head(name, HeadSpec(**values))
         own = {key.removeprefix(f"{name}/"): t for key, t in tensors.items() if key.startswith(f"{name}/")}
         store.load_strict(model.heads[name], own, where=str(folder / HEADS))
-
-
-def _read_model(folder: Path) -> dict[str, Any]:
-    try:
-        saved: dict[str, Any] = json.loads((folder / MODEL).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PipelineError(f"{MODEL} cannot be read: {error}", where=str(folder)) from error
-    return saved
 
 
 def _write_json(path: Path, value: Any) -> None:

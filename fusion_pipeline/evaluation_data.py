@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from fusion_pipeline.artefact_json import task_specs
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.run import Run, as_list
 from fusion_pipeline.specs import read_columns, read_data
@@ -23,8 +24,6 @@ def load_evaluation_data(run: Run, folder: Path, manifest: Manifest) -> list[Tas
     `task=` (with `data=` and `columns.*`) names other data; otherwise the recorded task is loaded again,
     from the recorded source or, where `data=local data.root=…` is given, from there.
     """
-    from fusion_pipeline.artefacts import task_specs
-
     heads = task_specs(folder)
     given = run.names("task")
     loaded = _named(run, given, heads, manifest) if given else _recorded(run, folder, manifest)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.hub import stay_offline_if_unreachable
 from fusion_pipeline.registry import build_from
 from fusion_pipeline.run import Run
 from fusion_pipeline.tasks.spec import ColumnsSpec, DataSpec
@@ -57,6 +58,10 @@ def check_tasks(run: Run, *keys: str) -> None:
     from fusion_pipeline.tasks.resolve import resolve
 
     data = read_data(run)
+    if data.source == "hub" and data.root is None:
+        stay_offline_if_unreachable()
+    if run.value("name") is not None:
+        run.artefact_name("")
     for key in keys:
         for value in run.names(key):
             resolve(value, data)
@@ -80,6 +85,7 @@ def read_specs(run: Run) -> Specs:
 def read_backbone(run: Run) -> BackboneSpec:
     """The backbone's spec."""
     spec: BackboneSpec = build_from(run.section("backbone"), group="backbone")
+    spec.check_source()
     return spec
 
 

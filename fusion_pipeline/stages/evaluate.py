@@ -19,11 +19,13 @@ def run(run: Run) -> None:
     folder = Path(str(run.required("run", example="run=outputs/fusion/rte"))).expanduser()
     manifest = store.verify(folder)
 
-    from fusion_pipeline.artefacts import load_model
     from fusion_pipeline.evaluation_data import load_evaluation_data
-    from fusion_pipeline.workflow import announce
 
     tasks = load_evaluation_data(run, folder, manifest)
+
+    from fusion_pipeline.artefacts import load_model
+    from fusion_pipeline.workflow import announce
+
     model = load_model(
         folder, adapters=run.names("adapters") or None, backbone=run.section("backbone").get("path")
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion_pipeline import store
+from fusion_pipeline.artefact_json import task_specs
 from fusion_pipeline.errors import PipelineError, did_you_mean
 from fusion_pipeline.run import Run
 
@@ -21,8 +22,6 @@ def run(run: Run) -> None:
     folder = Path(str(run.required("run", example="run=outputs/fusion/rte"))).expanduser()
     manifest = store.verify(folder)
 
-    from fusion_pipeline.artefacts import load_model, task_specs
-
     specs = {spec.name: spec for spec in task_specs(folder)}
     task = _task(run, list(specs))
     output = _output(run)
@@ -31,6 +30,9 @@ def run(run: Run) -> None:
     if run.dry_run:
         run.console.print(f"dry run: {len(texts):,} rows were checked, nothing was predicted")
         return
+
+    from fusion_pipeline.artefacts import load_model
+
     model = load_model(
         folder, adapters=run.names("adapters") or None, backbone=run.section("backbone").get("path")
     )

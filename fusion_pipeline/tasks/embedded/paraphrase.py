@@ -31,6 +31,6 @@ TASK = EmbeddedTask(
     labels=("different", "paraphrase"),
     pair=True,
     doc="Do both sentences report the same event? Synonyms, voice and who did it to whom decide.",
-    sizes={"train": 2400, "validation": 300, "test": 600},
+    sizes={"train": 3000, "validation": 300, "test": 600},
     make=_make,
 )

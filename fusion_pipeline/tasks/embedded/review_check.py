@@ -8,12 +8,15 @@ from fusion_pipeline.tasks.embedded.paraphrase import reports
 from fusion_pipeline.tasks.embedded.sentiment import review
 from fusion_pipeline.tasks.embedded.task import EmbeddedTask, Example
 
+# How many claims are checked by inference; the others by paraphrase.
+NLI_SHARE = 0.5
+
 
 def _make(draw: Draw, split: str, label: str) -> Example:
     backed = label != "unsupported"
     positive = label == "praise" if backed else draw.chance(0.5)
     verdict = review(draw, split, positive=positive)
-    if draw.chance(0.5):
+    if draw.chance(NLI_SHARE):
         fact, claim = infer(draw, split, "entailment" if backed else draw.pick(("neutral", "contradiction")))
     else:
         fact, claim = reports(draw, split, same=backed)
