@@ -22,13 +22,13 @@ demo: $(READY)  ## train adapters and a fusion on the embedded corpus with a rea
 	$(BIN)/python scripts/demo.py
 
 test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(READY)  ## lint, format, types and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 fix: $(READY)  ## let the linter mend and format
 	$(BIN)/ruff check --fix .

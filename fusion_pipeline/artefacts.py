@@ -157,7 +157,7 @@ def find_parent(folder: Path, manifest: store.Manifest, name: str) -> Path:
 
 
 def check_backbone(model: AdaptedModel, manifest: store.Manifest, folder: Path) -> None:
-    """Refuses an artefact that was trained on other backbone weights or pooling."""
+    """Refuses an artefact that was trained on other backbone weights."""
     theirs, ours = manifest.backbone, model.info.describe()
     if theirs.get("fingerprint") != ours["fingerprint"]:
         raise PipelineError(

@@ -228,14 +228,20 @@ class AdaptedModel(nn.Module):
         return predict(self, texts, **options)
 
     def activation_checkpointing_enable(
-        self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **_: Any
+        self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
     ) -> None:
         """Recomputes the backbone's layers in backward; adapters and fusions are recomputed with them."""
-        self.backbone.gradient_checkpointing_enable(
-            activation_checkpointing_kwargs or {"use_reentrant": False}
-        )
+        values = activation_checkpointing_kwargs or {"use_reentrant": False}
+        # Its name before it was renamed in the middle of transformers 5.
+        former = self.backbone.gradient_checkpointing_enable
+        enable = getattr(self.backbone, "activation_checkpointing_enable", former)
+        enable(values, **options)
 
-    gradient_checkpointing_enable = activation_checkpointing_enable
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
+    ) -> None:
+        """The same, by its former name."""
+        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, **options)
 
     # --- inside -----------------------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ def show_done(run: Run, folder: Path, tasks: Sequence[TaskData]) -> None:
 
 def show_next(run: Run, kind: str, folder: Path, task: str) -> None:
     """Where the artefact lies and what to run with it."""
-    run.console.print(f"saved: {folder}")
+    run.console.print(f"saved: {folder}", soft_wrap=True)
     root = "" if str(run.output_root) == "outputs" else f" output_root={run.output_root}"
     if kind == "adapter":
         run.console.print(

@@ -5,16 +5,11 @@ from contextlib import contextmanager
 import pytest
 import tiny
 import torch
-from torch import nn
+from placed import FAMILIES, PLACED, with_adapter
 from torch.nn import functional as F
 
-from fusion_pipeline.errors import PipelineError
-from fusion_pipeline.fusion import AdapterFusionSpec
 from fusion_pipeline.sites import load_table
-from fusion_pipeline.sites.table import all_tables
 
-FAMILIES = [family for table in all_tables() for family in table.model_types]
-PLACED = [(family, placement) for family in FAMILIES for placement in load_table(family).placements]
 # (attention's h, its norm, feed-forward's h, its norm), by module path in a layer
 BERT_LIKE = ("attention.output.dense", "attention.output.LayerNorm", "output.dense", "output.LayerNorm")
 POST_LN = {
@@ -23,14 +18,6 @@ POST_LN = {
     "xlm-roberta": BERT_LIKE,
     "distilbert": ("attention", "sa_layer_norm", "ffn", "output_layer_norm"),
 }
-
-
-def with_adapter(family, placement, **values):
-    model = tiny.adapted(family)
-    model.add_adapter("one", tiny.bottleneck(placement=placement, **values))
-    tiny.add_head(model)
-    model.set_active("one", head="task")
-    return model.eval()
 
 
 def states(model, **options):
@@ -111,9 +98,6 @@ def test_all_that_trains_has_a_gradient_and_nothing_else_moves(family, placement
         optimizer.step()
     after = tiny.snapshot(model)
     assert {name for name in before if not torch.equal(before[name], after[name])} == trained
-
-
-# --- the exact position -------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -237,7 +221,9 @@ def _after(model, layer):
 def test_sublayer_and_residual_taps_are_the_two_terms_of_the_adapters_input(family):
     model = tiny.adapted(family)
     model.backbone.double()
-    rows = [s for s in model._routing.sites.values() if s.row.sublayer is not None and s.row.residual is not None]
+    rows = [
+        s for s in model._routing.sites.values() if s.row.sublayer is not None and s.row.residual is not None
+    ]
     assert rows
     seen = {}
     for site in rows:
@@ -256,104 +242,3 @@ def test_sublayer_and_residual_taps_are_the_two_terms_of_the_adapters_input(fami
         torch.testing.assert_close(given.x, wanted, rtol=0, atol=1e-12)
         assert not torch.allclose(given.sublayer, given.x)
         assert not site._seen, "an activation outlived its layer"
-
-
-# --- gradient checkpointing ---------------------------------------------------------------------------
-
-
-def fused_model(family, placement, **spec):
-    model = tiny.adapted(family)
-    for n in range(3):
-        model.add_adapter(f"a{n}", tiny.bottleneck(placement=placement, width=4 + n))
-    model.add_fusion("f", AdapterFusionSpec(init_std=0.3, **spec), ["a0", "a1", "a2"])
-    tiny.add_head(model)
-    model.set_active(["a0", "a1", "a2"], fusion="f", head="task")
-    return model
-
-
-def gradients_of(model, seed=3):
-    model.zero_grad()
-    torch.manual_seed(seed)
-    loss = model(**tiny.inputs(model), labels=torch.tensor([0, 1, 1])).loss
-    loss.backward()
-    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-
-
-@contextmanager
-def counted_layers(model):
-    calls = []
-    # Inside a layer: transformers recomputes a layer's forward, not its hooks.
-    inside = next(m for m in model.table.layer_list(model.backbone)[0].modules() if isinstance(m, nn.Linear))
-    handle = inside.register_forward_pre_hook(lambda _m, _a: calls.append(1))
-    yield calls
-    handle.remove()
-
-
-@pytest.mark.parametrize("spec", [{}, {"query_before_norm": True, "dropout": 0.2}], ids=["plain", "captures"])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_gradient_checkpointing_changes_no_gradient_of_a_fusion(family, spec):
-    model = fused_model(family, "pfeiffer", **spec)
-    model.train_only(fusion="f", adapters=["a1"], heads=["task"])
-    model.train()
-    plain = gradients_of(model)
-    model.activation_checkpointing_enable()
-    with counted_layers(model) as calls:
-        recomputed = gradients_of(model)
-    assert len(calls) == 2, "nothing was recomputed"
-    assert plain.keys() == set(model.trained_state())
-    assert tiny.same(plain, recomputed)
-
-
-@pytest.mark.parametrize(("family", "placement"), PLACED)
-def test_gradient_checkpointing_changes_no_gradient_of_an_adapter(family, placement):
-    model = with_adapter(family, placement, dropout=0.1)
-    model.train_only(adapters=["one"], heads=["task"])
-    model.train()
-    plain = gradients_of(model)
-    model.activation_checkpointing_enable()
-    assert tiny.same(plain, gradients_of(model))
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_backbone_without_dropout_is_recomputed_too_and_stays_without_it(family):
-    model = tiny.adapted(family, dropout=False)
-    model.add_adapter("one", tiny.bottleneck())
-    tiny.add_head(model, dropout=0.0)
-    model.set_active("one", head="task")
-    model.train_only(adapters=["one"], heads=["task"])
-    model.train()
-    plain = gradients_of(model)
-    model.activation_checkpointing_enable()
-    model.train()
-    with counted_layers(model) as calls:
-        assert tiny.same(plain, gradients_of(model, seed=4))
-    assert len(calls) == 2, "nothing was recomputed"
-    assert not any(m.training for m in model.eval().modules())
-
-
-# --- what a table lacks -------------------------------------------------------------------------------
-
-
-def test_a_family_without_a_table_is_told_how_to_write_one():
-    with pytest.raises(PipelineError, match="no site table for backbones of type 'gpt2'") as caught:
-        load_table("gpt2")
-    assert "gpt2.yaml" in caught.value.hint
-
-
-def test_a_placement_a_family_has_not_is_refused_with_those_it_has():
-    with pytest.raises(PipelineError, match="no placement 'sideways'") as caught:
-        tiny.adapted().add_adapter("one", tiny.bottleneck(placement="sideways"))
-    assert "pfeiffer" in caught.value.hint
-
-
-def test_a_layer_that_does_not_exist_cannot_be_skipped():
-    with pytest.raises(PipelineError, match=r"layers \[2\] do not exist"):
-        tiny.adapted().add_adapter("one", tiny.bottleneck(skip_layers=(1, 2)))
-
-
-@pytest.mark.parametrize("family", ["bert", "modernbert"])
-@pytest.mark.parametrize("placement", ["houlsby", "parallel"])
-def test_a_query_from_before_the_norm_is_refused_where_the_site_has_none(family, placement):
-    with pytest.raises(PipelineError, match="asks for the sublayer tensor") as caught:
-        fused_model(family, placement, query_before_norm=True)
-    assert "query_before_norm=false" in caught.value.hint

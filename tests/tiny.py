@@ -176,6 +176,17 @@ def metrics(folder):
     return json.loads((Path(folder) / "metrics.json").read_text(encoding="utf-8"))
 
 
+def said(folder):
+    """What a run wrote of its test set."""
+    lines = (Path(folder) / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def probabilities(model, rows, **options):
+    """What a model says of the same rows now."""
+    return [p.probabilities for p in model.predict([row["text"] for row in rows], **options)]
+
+
 def lengths(*sizes, seed=0):
     """Made-up token counts of several tasks."""
     draw = np.random.default_rng(seed)

@@ -65,4 +65,5 @@ def random_tokenizer() -> PreTrainedTokenizerBase:
         cls_token="[CLS]",
         sep_token="[SEP]",
         mask_token="[MASK]",
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )

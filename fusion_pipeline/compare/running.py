@@ -90,4 +90,4 @@ def _report(run: Run, name: str, outcomes: Sequence[Outcome]) -> None:
         report = markdown(rows, outcomes, weights, command_line())
         (folder / "report.md").write_text(report, encoding="utf-8")
     show(run.console, rows)
-    run.console.print(f"saved: {folder / 'report.md'}")
+    run.console.print(f"saved: {folder / 'report.md'}", soft_wrap=True)

@@ -70,4 +70,4 @@ def _report(run: Run, base: str, folder: Path, tasks: Sequence[TaskData], found:
         write_json(aside, {"run": str(folder), "data": [describe_data(data) for data in tasks], **found})
         aside.replace(path)
     show_results(run.console, base.replace("-", " ", 1), tasks, found)
-    run.console.print(f"saved: {path}")
+    run.console.print(f"saved: {path}", soft_wrap=True)

@@ -47,7 +47,7 @@ def run(run: Run) -> None:
         _show(run, texts, answers)
     elif run.is_main_process:
         _write(output, rows, answers)
-        run.console.print(f"saved: {output} ({len(answers):,} rows)")
+        run.console.print(f"saved: {output} ({len(answers):,} rows)", soft_wrap=True)
 
 
 def _task(run: Run, heads: list[str]) -> str:

@@ -21,7 +21,8 @@ Key = tuple[int, int, bool]
 """(task, example, counts): a row that does not count only fills a rank's share of the last batch."""
 
 MIXES = ("proportional", "temperature", "round_robin")
-# Batches are sorted by length inside pools of this many, so that order stays random over the epoch.
+# Batches are sorted by length inside pools of at most this many, and of a quarter of an epoch, so that
+# batches mix anew every epoch.
 _POOL = 50
 
 
@@ -143,7 +144,8 @@ class TaskBatches(Sampler[list[Key]]):
     def _shuffled(self, task: int, rng: np.random.Generator) -> list[np.ndarray]:
         order = rng.permutation(len(self.lengths[task]))
         if self.by_length:
-            pools = _chunks(order, self._global * _POOL)
+            quarter = -(-len(order) // (4 * self._global))
+            pools = _chunks(order, self._global * min(_POOL, quarter))
             order = np.concatenate(
                 [pool[np.argsort(self.lengths[task][pool], kind="stable")] for pool in pools]
             )

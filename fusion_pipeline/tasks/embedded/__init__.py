@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from functools import cache
 from typing import Any
 
 from fusion_pipeline.errors import PipelineError, did_you_mean
 from fusion_pipeline.tasks.embedded import nli, paraphrase, review_check, sentiment, topic
-from fusion_pipeline.tasks.embedded.corpus import build
-from fusion_pipeline.tasks.embedded.task import EmbeddedTask
+from fusion_pipeline.tasks.embedded.corpus import as_row, build
+from fusion_pipeline.tasks.embedded.task import EmbeddedTask, Example
 
-__all__ = ["TASKS", "EmbeddedTask", "generate"]
+__all__ = ["TASKS", "EmbeddedTask", "deciders", "generate"]
 
 TASKS: dict[str, EmbeddedTask] = {
     module.TASK.name: module.TASK for module in (sentiment, nli, paraphrase, topic, review_check)
@@ -20,15 +19,20 @@ TASKS: dict[str, EmbeddedTask] = {
 
 def generate(name: str) -> dict[str, list[dict[str, Any]]]:
     """The splits of an embedded task as rows with text, text_pair (for pairs) and label."""
+    return {split: [as_row(*filled) for filled in rows] for split, rows in _built(name).items()}
+
+
+def deciders(name: str) -> dict[str, list[str | None]]:
+    """For every row of `generate(name)`: the source task that settles its label (composed targets only)."""
+    return {split: [example.decided_by for example, _ in rows] for split, rows in _built(name).items()}
+
+
+@cache
+def _built(name: str) -> dict[str, list[tuple[Example, int]]]:
     if name not in TASKS:
         raise PipelineError(
             f"The embedded corpus has no task '{name}'.",
             where="data=embedded",
             hint=did_you_mean(name, TASKS),
         )
-    return copy.deepcopy(_built(name))
-
-
-@cache
-def _built(name: str) -> dict[str, list[dict[str, Any]]]:
     return build(TASKS[name])

@@ -26,10 +26,9 @@ ACTS: tuple[Act, ...] = (
     _act("thanked|expressed gratitude to", "thanked"),
     _act("helped|assisted|gave a hand to", "helped|assisted"),
     _act("phoned|called|rang up", "phoned|called"),
-    _act("complimented|said nice things about", "complimented"),
+    _act("complimented|spoke highly of", "complimented"),
     _act("warned|alerted", "warned|alerted"),
     _act("blamed|put the blame on", "blamed"),
-    _act("rescued|saved", "rescued|saved"),
     _act("mocked|made fun of", "mocked|made fun of"),
     _act("deceived|fooled|tricked", "deceived|fooled|tricked"),
     _act("selected|chose|picked", "selected|chosen|picked"),
@@ -42,8 +41,6 @@ ACTS: tuple[Act, ...] = (
     _act("answered|replied to", "answered"),
     _act("defended|stood up for", "defended"),
     _act("ignored|took no notice of", "ignored"),
-    _act("contacted|got in touch with", "contacted"),
-    _act("informed|notified", "informed|notified"),
     _act("angered|annoyed|irritated", "angered|annoyed|irritated"),
 )
 OCCASIONS: tuple[str, ...] = tuple(
@@ -56,7 +53,7 @@ OCCASIONS: tuple[str, ...] = tuple(
 )
 
 # What makes two reports differ, each as often as it is listed.
-CHANGES = (*["roles"] * 2, *["act"] * 6, *["patient"] * 6, *["occasion"] * 6)
+CHANGES = (*["roles"] * 2, *["act"] * 5, *["patient"] * 6, *["occasion"] * 7)
 
 
 @dataclass(frozen=True, kw_only=True)

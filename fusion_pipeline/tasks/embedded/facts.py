@@ -44,8 +44,8 @@ class Fact:
 
     @property
     def key(self) -> str:
-        """The content: person, verb and narrow thing."""
-        return f"fact|{self.person}|{self.verb[0]}|{self.narrow}"
+        """The content: person, verb and kind, so that no two splits share 'the nurse ate fish' either."""
+        return f"fact|{self.person}|{self.verb[0]}|{self.kind.broad}"
 
     def say(self, statement: Statement, draw: Draw) -> str:
         """A sentence for a statement about this fact."""

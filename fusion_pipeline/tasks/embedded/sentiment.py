@@ -65,6 +65,6 @@ TASK = EmbeddedTask(
     labels=("negative", "positive"),
     pair=False,
     doc="Is the verdict good or bad? Negation, intensity and contrast decide.",
-    sizes={"train": 2400, "validation": 300, "test": 600},
+    sizes={"train": 2000, "validation": 300, "test": 600},
     make=_make,
 )

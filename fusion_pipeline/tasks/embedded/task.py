@@ -10,10 +10,11 @@ from fusion_pipeline.tasks.embedded.draw import Draw
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One text, or one pair of texts."""
+    """One text, or one pair of texts; `decided_by` names the source task that settles its label, if one does."""
 
     text: str
     text_pair: str | None = None
+    decided_by: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

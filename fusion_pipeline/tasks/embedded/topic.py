@@ -78,6 +78,6 @@ TASK = EmbeddedTask(
     labels=tuple(TOPICS),
     pair=False,
     doc="Which topic is the sentence about? Another topic is mentioned beside it.",
-    sizes={"train": 2400, "validation": 300, "test": 600},
+    sizes={"train": 2000, "validation": 300, "test": 600},
     make=_make,
 )
