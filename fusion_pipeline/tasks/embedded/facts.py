@@ -11,7 +11,6 @@ from fusion_pipeline.tasks.embedded.things import KINDS, Kind
 
 WORDINGS: dict[str, tuple[str, ...]] = {
     "all": ("all of the {p}s {past} {x}", "every {p} {past} {x}", "each of the {p}s {past} {x}"),
-    "most": ("most of the {p}s {past} {x}", "the majority of the {p}s {past} {x}"),
     "some": (
         "some of the {p}s {past} {x}",
         "at least one {p} {past} {x}",

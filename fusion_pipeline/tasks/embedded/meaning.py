@@ -13,14 +13,13 @@ World = tuple[Person, ...]
 
 _QUANTIFIERS: dict[str, Callable[[int, int], bool]] = {
     "all": lambda count, size: count == size,
-    "most": lambda count, size: 2 * count > size,
     "some": lambda count, size: count > 0,
     "no": lambda count, size: count == 0,
     "not_all": lambda count, size: count < size,
     "one": lambda count, size: count == 1,
     "not_one": lambda count, size: count == 0,
 }
-GROUP = ("all", "most", "some", "no", "not_all")
+GROUP = ("all", "some", "no", "not_all")
 SINGLE = ("one", "not_one")
 OBJECTS = ("narrow", "broad", "sibling")
 

@@ -31,7 +31,7 @@ def infer(draw: Draw, split: str, label: str) -> tuple[str, str]:
 
 def _make(draw: Draw, split: str, label: str) -> Example:
     premise, hypothesis = infer(draw, split, label)
-    if draw.chance(0.2):
+    if draw.chance(0.15):
         premise = f"{review(draw, split, positive=draw.chance(0.5))} {premise}"
     return Example(text=premise, text_pair=hypothesis)
 

@@ -21,7 +21,7 @@ def reports(draw: Draw, split: str, *, same: bool) -> tuple[str, str]:
 
 def _make(draw: Draw, split: str, label: str) -> Example:
     first, second = reports(draw, split, same=label == "paraphrase")
-    if draw.chance(0.2):
+    if draw.chance(0.15):
         first = f"{review(draw, split, positive=draw.chance(0.5))} {first}"
     return Example(text=first, text_pair=second)
 

@@ -50,7 +50,7 @@ def _degree(draw: Draw, split: str, *, positive: bool) -> str:
 
 def _make(draw: Draw, split: str, label: str) -> Example:
     verdict = review(draw, split, positive=label == "positive")
-    return Example(text=f"{verdict} {aside(draw, split)}" if draw.chance(0.2) else verdict)
+    return Example(text=f"{verdict} {aside(draw, split)}" if draw.chance(0.15) else verdict)
 
 
 def aside(draw: Draw, split: str) -> str:
