@@ -39,7 +39,8 @@ def show_done(run: Run, folder: Path, tasks: Sequence[TaskData]) -> None:
     """The results of an artefact that is there already."""
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     run.console.print(
-        f"{folder} is there already, made with these very settings; overwrite=true trains it again"
+        f"{folder} is there already, made with these very settings; overwrite=true trains it again",
+        soft_wrap=True,
     )
     show_results(run.console, folder.name, tasks, metrics)
 

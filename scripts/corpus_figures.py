@@ -99,11 +99,12 @@ def embedder() -> Callable[[str], Splits]:
     from fusion_pipeline.registry import build
 
     info = AdaptedModel.from_backbone(build("backbone", "minilm")).info
+    tokenizer: Any = info.tokenizer
 
     def vectors(rows: Sequence[dict[str, Any]]) -> Any:
         texts = [row["text"] for row in rows]
         pairs = [row["text_pair"] for row in rows] if "text_pair" in rows[0] else None
-        batch = info.tokenizer(texts, pairs, padding=True, return_tensors="pt")
+        batch = tokenizer(texts, pairs, padding=True, return_tensors="pt")
         return pool(info.model(**batch).last_hidden_state, batch["attention_mask"], info.pooling)
 
     @torch.no_grad()

@@ -23,8 +23,8 @@ def cells(row: Row) -> tuple[str, ...]:
         row.contender,
         row.metric,
         str(row.seeds),
-        _percent(row.validation),
-        _percent(row.test),
+        _percent(row.validation, row.seeds),
+        _percent(row.test, row.seeds),
         _difference(row),
         f"{row.trainable:,}",
         f"{row.seconds:.0f}",
@@ -33,7 +33,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def show(console: Console, rows: Sequence[Row]) -> None:
     """Prints the table and a plain sentence for every difference."""
-    shown = [index for index, name in enumerate(HEADER) if name not in ("metric", "seeds")]
+    shown = [index for index, name in enumerate(HEADER) if name not in ("metric", "seeds", "trained")]
     table = Table(title=_title(rows), title_justify="left")
     for index in shown:
         table.add_column(HEADER[index], justify="left" if index < 2 else "right")
@@ -88,31 +88,38 @@ def sentences(rows: Sequence[Row]) -> list[str]:
 
 
 def _sentence(row: Row) -> str:
-    parts = [f"{row.target}: {row.contender} against the single adapter"]
+    parts = []
     if row.difference is not None:
         d = row.difference
         parts.append(
             f"{100 * d.mean:+.1f} points (95 % interval over seeds {100 * d.low:+.1f} to {100 * d.high:+.1f}, "
-            f"p = {d.p:.3f})"
+            f"{_p(d.p)})"
         )
     if row.discordant is not None:
         only_single, only_this, p = row.discordant
         verdict = "more than chance explains" if p < 0.05 else "which this test set cannot tell from chance"
+        how = "by majority over seeds " if row.seeds > 1 else ""
         parts.append(
-            f"by majority over seeds {only_this} test examples right that the single adapter gets wrong and "
-            f"{only_single} the other way, {verdict} (McNemar p = {p:.3f})"
+            f"{how}{only_this} test examples right that the single adapter gets wrong and "
+            f"{only_single} the other way, {verdict} (McNemar {_p(p)})"
         )
-    return "; ".join(parts)
+    return f"{row.target}, {row.contender} against the single adapter: " + "; ".join(parts)
 
 
 def _title(rows: Sequence[Row]) -> str:
     metrics = ", ".join(dict.fromkeys(f"{row.target}: {row.metric}" for row in rows))
-    return f"{metrics}; mean ± sd over {rows[0].seeds} seeds, in %"
+    spread = "one seed" if rows[0].seeds == 1 else f"mean ± sd over {rows[0].seeds} seeds"
+    return f"{metrics}; {spread}, in %"
 
 
-def _percent(value: tuple[float, float]) -> str:
-    return f"{100 * value[0]:.1f} ± {100 * value[1]:.1f}"
+def _percent(value: tuple[float, float], seeds: int) -> str:
+    mean, deviation = value
+    return f"{100 * mean:.1f}" if seeds == 1 else f"{100 * mean:.1f} ± {100 * deviation:.1f}"
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _difference(row: Row) -> str:
-    return "" if row.difference is None else f"{100 * row.difference.mean:+.1f} (p {row.difference.p:.2f})"
+    return "" if row.difference is None else f"{100 * row.difference.mean:+.1f} ({_p(row.difference.p)})"
