@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +18,16 @@ Observer = Callable[[str, tuple[str, ...], Tensor], None]
 class Mixer:
     """The mix of one site: `site input → Δ`.
 
-    It holds the modules of the model and owns none of them. `observer` sees the fusion weights.
+    It holds the modules of the model and owns none of them. `observer` sees the fusion weights; where the
+    layer is `shared`, once for each pass, under `ffn.0#1` for the second.
     """
 
-    def __init__(self, key: str, adapters: Mapping[str, nn.Module], fusion: Fusion | None) -> None:
+    def __init__(
+        self, key: str, adapters: Mapping[str, nn.Module], fusion: Fusion | None, *, shared: bool = False
+    ) -> None:
         self.key = key
+        self.shared = shared
+        self.passes = 0
         self.fusion = fusion
         self.bank = LowRankBank(list(adapters), list(adapters.values()))
         self.observer: Observer | None = None
@@ -39,8 +43,14 @@ class Mixer:
             return self.bank.modules[0](site.x)
         fused = self.fusion(site, self.bank)
         if self.observer is not None:
-            self.observer(self.key, self.bank.names, fused.weights)
+            self.observer(self._pass_key(), self.bank.names, fused.weights)
         return fused.delta
+
+    def _pass_key(self) -> str:
+        if not self.shared:
+            return self.key
+        self.passes += 1
+        return f"{self.key}#{self.passes - 1}"
 
     def _cast(self, site: SiteInput) -> SiteInput:
         """A half-precision backbone with float32 adapters: compute in the adapters' dtype.
@@ -51,9 +61,4 @@ class Mixer:
         dtype = next(self.bank.modules[0].parameters()).dtype
         if site.x.dtype == dtype or torch.is_autocast_enabled(site.x.device.type):
             return site
-        return replace(
-            site,
-            x=site.x.to(dtype),
-            sublayer=None if site.sublayer is None else site.sublayer.to(dtype),
-            residual=None if site.residual is None else site.residual.to(dtype),
-        )
+        return SiteInput(x=site.x.to(dtype), sublayer=site.sublayer.to(dtype))

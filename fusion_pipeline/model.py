@@ -14,6 +14,7 @@ from fusion_pipeline.adapters.spec import AdapterSpec
 from fusion_pipeline.backbone import Backbone, BackboneSpec
 from fusion_pipeline.backbone.loading import load_backbone
 from fusion_pipeline.components import PerSite, Shelf
+from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.fusion.spec import Fusion, FusionSpec
 from fusion_pipeline.heads import Head, HeadSpec, pool
 from fusion_pipeline.loss import step_loss
@@ -189,6 +190,7 @@ class AdaptedModel(nn.Module):
         of this batch: summed over micro-batches and ranks this is mean loss + penalty, exactly.
         """
         weights: dict[str, Tensor] = {}
+        self._routing.begin()
         if output_fusion_weights:
             self.observe(lambda key, _names, value: weights.__setitem__(key, value))
         try:
@@ -199,7 +201,7 @@ class AdaptedModel(nn.Module):
         head = self._head(task)
         logits = None
         if head is not None:
-            logits = head(pool(states.last_hidden_state, inputs.get("attention_mask"), self.info.pooling))
+            logits = head(self._features(head, states.last_hidden_state, inputs.get("attention_mask")))
         loss = None
         if head is not None and logits is not None and labels is not None:
             penalty = self.penalty() if self.training else None
@@ -231,6 +233,12 @@ class AdaptedModel(nn.Module):
         self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
     ) -> None:
         """Recomputes the backbone's layers in backward; adapters and fusions are recomputed with them."""
+        if not self.backbone.supports_gradient_checkpointing:
+            raise PipelineError(
+                f"transformers cannot recompute the layers of {self.config.model_type} backbones",
+                where="trainer.gradient_checkpointing",
+                hint="trainer.gradient_checkpointing=false, and a smaller batch where memory is short",
+            )
         values = activation_checkpointing_kwargs or {"use_reentrant": False}
         # Its name before it was renamed in the middle of transformers 5.
         former = self.backbone.gradient_checkpointing_enable
@@ -258,6 +266,9 @@ class AdaptedModel(nn.Module):
             self.set_active(names, **active)
         twin.set_active(names, **active)
         return twin
+
+    def _features(self, head: Head, states_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
+        return pool(states_BTD, mask_BT, self.info.pooling) if head.pools else states_BTD
 
     def _head(self, task: str | None) -> Head | None:
         name = task if task is not None else self.active_head

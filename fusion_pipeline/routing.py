@@ -21,6 +21,7 @@ class Routing:
         layers = table.layer_list(backbone)
         sites = [Site(row, i, layer) for row in table.sites.values() for i, layer in enumerate(layers)]
         self.sites = {site.key: site for site in sites}
+        self._shared = table.shared
         self._mixers: dict[str, Mixer] = {}
 
     def install(self, parts: Mapping[str, PerSite], fusion: PerSite | None) -> None:
@@ -34,7 +35,8 @@ class Routing:
             if not present:
                 continue
             fuse = None if fusion is None else fusion.at(key)
-            self._mixers[key] = Mixer(key, present, fuse if isinstance(fuse, Fusion) else None)
+            fuse = fuse if isinstance(fuse, Fusion) else None
+            self._mixers[key] = Mixer(key, present, fuse, shared=self._shared)
             site.attach(self._mixers[key], fusion.spec.wants if fusion is not None else frozenset())  # type: ignore[attr-defined]
 
     def penalty(self) -> Tensor | None:
@@ -42,6 +44,11 @@ class Routing:
         terms = [mixer.fusion.penalty() for mixer in self._mixers.values() if mixer.fusion is not None]
         kept = [term for term in terms if term is not None]
         return torch.stack(kept).sum() if kept else None
+
+    def begin(self) -> None:
+        """Starts a forward: the passes of a shared layer are counted from 0."""
+        for mixer in self._mixers.values():
+            mixer.passes = 0
 
     def observe(self, observer: Observer | None) -> None:
         """Shows every forward's fusion weights to `observer`; None stops it."""
@@ -66,6 +73,8 @@ def check_layers(skipped: Sequence[int], layers: int) -> None:
         raise PipelineError(
             f"layers {wrong} do not exist", where="adapter.skip_layers", hint=f"0 to {layers - 1}"
         )
+    if len(set(skipped)) == layers:
+        raise PipelineError("every layer is skipped: no adapter is left", where="adapter.skip_layers")
 
 
 def check_shared_sites(parts: dict[str, PerSite]) -> None:

@@ -21,12 +21,20 @@ def deltas(adapters, x):
     return torch.stack([delta(adapter, x) for adapter in adapters], dim=-2)
 
 
-def textbook(fusion, adapters, x, query_input, *, dropout=0.0):
-    """(fused delta, weights) with key and value applied to every delta; `dropout` falls on the raw scores."""
+def textbook(fusion, adapters, x, h, *, dropout=0.0):
+    """(fused delta, weights) with key and value applied to every delta; `dropout` falls on the raw scores.
+
+    x is the adapter input, h the sub-layer's output; what is added to the stream besides the delta is taken off.
+    """
+    spec = fusion.spec
     each = deltas(adapters, x)
-    query = query_input @ fusion.query.weight.T + fusion.query.bias
+    if spec.residual_before:
+        each = each + h.unsqueeze(-2)
+    query = (h if spec.query_before_norm else x) @ fusion.query.weight.T + fusion.query.bias
     keys = each @ fusion.key.weight.T + fusion.key.bias
     scores = F.dropout((query.unsqueeze(-2) * keys).sum(-1), dropout, training=True)
-    weights = torch.softmax(scores / fusion.spec.temperature, dim=-1)
+    weights = torch.softmax(scores / spec.temperature, dim=-1)
     values = each if fusion.value is None else each @ fusion.value.weight.T
-    return (weights.unsqueeze(-1) * values).sum(-2), weights
+    fused = (weights.unsqueeze(-1) * values).sum(-2)
+    fused = fused - h if spec.residual_before else fused
+    return fused + x if spec.doubled_residual else fused, weights

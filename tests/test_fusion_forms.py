@@ -18,7 +18,20 @@ VARIANTS = {
     "static": {"value": False},
     "query before the norm": {"query_before_norm": True},
     "temperature": {"temperature": 3.0},
-    "all at once": {"query_before_norm": True, "temperature": 0.5, "value": False},
+    "residual before": {"residual_before": True},
+    "residual twice": {"doubled_residual": True},
+    "static, all at once": {
+        "query_before_norm": True,
+        "temperature": 0.5,
+        "value": False,
+        "residual_before": True,
+    },
+    "all at once": {
+        "query_before_norm": True,
+        "temperature": 0.5,
+        "residual_before": True,
+        "doubled_residual": True,
+    },
 }
 
 
@@ -45,10 +58,6 @@ def site_of(x, query):
     return SiteInput(x=x, sublayer=query)
 
 
-def query_of(fusion, x, before):
-    return before if fusion.spec.query_before_norm else x
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("mixed", [True, False])
@@ -56,7 +65,7 @@ def query_of(fusion, x, before):
 def test_cheap_and_folded_forms_equal_the_textbook(count, mixed, variant, shape):
     fusion, modules, bank = setup(count, mixed=mixed, **VARIANTS[variant])
     x, before = draw(*shape, D), draw(*shape, D, seed=2)
-    wanted, wanted_weights = textbook(fusion, modules, x, query_of(fusion, x, before))
+    wanted, wanted_weights = textbook(fusion, modules, x, before)
     cheap = fusion.train()(site_of(x, before), bank)
     with torch.no_grad():
         folded = fusion.eval()(site_of(x, before), bank)
@@ -96,7 +105,7 @@ def test_all_gradients_equal_the_textbooks_with_and_without_score_dropout(count,
         return out, weights, dict(zip(wanted, zeros, strict=True))
 
     ours = gradients(lambda x, before: fusion(site_of(x, before), bank))
-    plain = gradients(lambda x, b: textbook(fusion, modules, x, query_of(fusion, x, b), dropout=dropout))
+    plain = gradients(lambda x, b: textbook(fusion, modules, x, b, dropout=dropout))
     torch.testing.assert_close(ours[0], plain[0], rtol=0, atol=1e-10)
     torch.testing.assert_close(ours[1], plain[1], rtol=0, atol=1e-10)
     assert ours[2].keys() == plain[2].keys()

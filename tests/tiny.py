@@ -59,7 +59,11 @@ def add_head(model, name="task", **values):
 
 
 def inputs(model, texts=TEXTS, *, pad_to=None):
-    """Token inputs as the model's own tokenizer makes them."""
+    """Token inputs as the model's own tokenizer makes them; random pictures for a model of pictures."""
+    if model.info.tokenizer is None:
+        draw = torch.Generator().manual_seed(len(texts))
+        pixels = torch.randn(len(texts), 3, model.config.image_size, model.config.image_size, generator=draw)
+        return {"pixel_values": pixels.to(next(model.backbone.parameters()).dtype)}
     found = model.info.tokenizer(
         list(texts), padding="max_length" if pad_to else True, max_length=pad_to, return_tensors="pt"
     )

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fusion_pipeline.activations import ACTIVATIONS
 from fusion_pipeline.adapters.spec import LowRank
 from fusion_pipeline.errors import PipelineError, did_you_mean
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "gelu": F.gelu,
-    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "swish": F.silu,
-    "silu": F.silu,
-    "tanh": lambda x: x.tanh(),
-    "leakyrelu": F.leaky_relu,
-    "identity": lambda x: x,
-}
 INITS = ("normal", "kaiming")
 PLACEMENTS_HINT = "pfeiffer, houlsby or parallel"
 

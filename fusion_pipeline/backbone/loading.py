@@ -30,7 +30,8 @@ def load_backbone(spec: BackboneSpec) -> Backbone:
         from fusion_pipeline.backbone.random import random_model, random_tokenizer
 
         model = random_model(spec.random).to(getattr(torch, spec.dtype))
-        return _finish(spec, f"{spec.random} with random weights", model, random_tokenizer())
+        tokenizer = None if hasattr(model.config, "image_size") else random_tokenizer()
+        return _finish(spec, f"{spec.random} with random weights", model, tokenizer)
     source = spec.source()
     config = _config(spec, source)
     load_table(config.model_type)  # before the weights: an unknown family is refused at once

@@ -19,6 +19,17 @@ _SMALL: dict[str, Any] = {
     "max_position_embeddings": 160,
     "pad_token_id": 0,
 }
+# What a family needs besides, or in place of, the above.
+_OWN: dict[str, dict[str, Any]] = {
+    "albert": {"embedding_size": 16, "num_hidden_layers": 4, "num_hidden_groups": 2},
+    "electra": {"embedding_size": 16},
+    "deberta-v2": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8},
+    "llama": {"num_key_value_heads": 2},
+    "vit": {"image_size": 12, "patch_size": 6},
+    "deit": {"image_size": 12, "patch_size": 6},
+    # Its default scale would hide what an adapter does.
+    "beit": {"image_size": 12, "patch_size": 6, "layer_scale_init_value": 0.5},
+}
 _RENAMED: dict[str, dict[str, str]] = {
     "distilbert": {
         "hidden_size": "dim",
@@ -38,7 +49,7 @@ def random_model(model_type: str, seed: int = 0) -> PreTrainedModel:
 
     names = _RENAMED.get(model_type, {})
     values = {names.get(key, key): value for key, value in _SMALL.items()}
-    config = AutoConfig.for_model(model_type, **values, **_TOKENS)
+    config = AutoConfig.for_model(model_type, **{**values, **_TOKENS, **_OWN.get(model_type, {})})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return AutoModel.from_config(config)

@@ -34,6 +34,8 @@ class AdapterFusionSpec:
     `value`: with a value matrix (dynamic, the paper's) or without (static).
     `regularization` is the weight of the penalty ‖I − Wv‖²_F a site, inside the training loss.
     `query_before_norm` takes the sub-layer output h as the query, in place of the adapter input.
+    `residual_before`: the values are Δ_n + h, so that Wv acts on h too. `doubled_residual` adds the adapter
+    input once more, as the `adapters` library does over parallel adapters: for fusions trained there.
     `dropout` falls on the raw scores. Mixes deltas; the weights of a token sum to 1.
     Raises `PipelineError` for a value out of range.
     """
@@ -44,6 +46,8 @@ class AdapterFusionSpec:
     dropout: float = 0.0
     temperature: float = 1.0
     query_before_norm: bool = False
+    residual_before: bool = False
+    doubled_residual: bool = False
     init_std: float = 0.02
     value_off_diagonal: float = 1e-6
 
@@ -55,8 +59,8 @@ class AdapterFusionSpec:
 
     @property
     def wants(self) -> frozenset[str]:
-        """h, where it is the query."""
-        return frozenset({"sublayer"}) if self.query_before_norm else frozenset()
+        """h, where it is the query or part of the values."""
+        return frozenset({"sublayer"} if self.query_before_norm or self.residual_before else ())
 
     def build(self, d_in: int, d_out: int, adapters: int) -> AdapterFusion:
         """The fusion of one site; its parameters live in D_out and do not depend on the adapters' number."""
@@ -66,6 +70,7 @@ class AdapterFusionSpec:
 class AdapterFusion(Fusion):
     """p = softmax_n(dropout(Q·K_n) / T), Δ = Wv Σ_n p_n Δ_n.
 
+    With `residual_before` Δ = Wv (Σ_n p_n Δ_n + h) − h: the weights sum to 1, and h itself is added after.
     Shapes: x (…, D_in) → delta (…, D_out), weights (…, N).
     """
 
@@ -106,24 +111,32 @@ class AdapterFusion(Fusion):
         query, offset = self._query(site)
         weights = self._weights(bank.scores(query, hidden), offset)
         mixed = bank.combine(weights, hidden)
-        return Fused(mixed if self.value is None else self.value(mixed), weights)
+        delta = mixed if self.value is None else self.value(mixed)
+        return Fused(self.with_residual(delta, site), weights)
 
     def query_input(self, site: SiteInput) -> Tensor:
         """The tensor the query is made of."""
-        if not self.spec.query_before_norm:
-            return site.x
-        assert site.sublayer is not None
-        return site.sublayer
+        return site.sublayer if self.spec.query_before_norm else site.x
+
+    def with_residual(self, delta: Tensor, site: SiteInput) -> Tensor:
+        """Adds Wv h − h (`residual_before`) and x (`doubled_residual`) where the settings ask for them."""
+        if self.spec.residual_before and self.value is not None:
+            delta = delta + (self.value(site.sublayer) - site.sublayer)
+        return delta + site.x if self.spec.doubled_residual else delta
 
     def _query(self, site: SiteInput) -> tuple[Tensor, Tensor | None]:
-        """Wkᵀ(Wq q + bq) and, under score dropout, (Wq q + bq)·bk."""
+        """Wkᵀ(Wq q + bq) and, under score dropout, what every score gets besides: Q·bk, and Q·Wk h."""
         q = self.query_input(site)
         needs_offset = self.training and self.spec.dropout > 0
         if not needs_offset and q.shape[:-1].numel() > self.key.weight.shape[0]:
             # More tokens than dimensions: one D×D×D product saves a tokens×D×D one.
             return F.linear(q, self.key.weight.T @ self.query.weight, self.query.bias @ self.key.weight), None
         query = self.query(q)
-        return query @ self.key.weight, query @ self.key.bias if needs_offset else None
+        onto = query @ self.key.weight
+        if not needs_offset:
+            return onto, None
+        offset = query @ self.key.bias
+        return onto, offset + (onto * site.sublayer).sum(-1) if self.spec.residual_before else offset
 
     def _weights(self, scores: Tensor, offset: Tensor | None) -> Tensor:
         if offset is not None:

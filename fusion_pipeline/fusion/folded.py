@@ -6,7 +6,7 @@ With A = Wkᵀ Wq, d = Wkᵀ bq, U and C the stacked up-projections and their bi
     z = φ(·), scores = Σ_R z ∘ Uᵀ(Ax+d) + C(Ax+d), p = softmax(scores / T)
     [ p ∘ z | p ] → Wv [ U | Cᵀ ]                       second product
 
-A query from before the norm needs one product more, since its input is another tensor.
+A query from before the norm, or h among the values, needs one product more: another tensor comes in.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class FoldedFusion:
         scores = folded.stack.per_adapter(query[..., :width] * hidden) + query[..., width:]
         weights = softmax_over_adapters(scores)
         mixed = torch.cat([folded.stack.spread(weights, hidden), weights], dim=-1)
-        return Fused(F.linear(mixed, folded.out), weights)
+        return Fused(fusion.with_residual(F.linear(mixed, folded.out), site), weights)
 
     @staticmethod
     def _first_product(fusion: AdapterFusion, folded: Folded, site: SiteInput) -> tuple[Tensor, Tensor]:

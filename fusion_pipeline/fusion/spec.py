@@ -46,7 +46,7 @@ class FusionSpec(Protocol):
 
     @property
     def wants(self) -> frozenset[str]:
-        """Extra tensors the fusion asks of its sites: "sublayer", "residual"."""
+        """Extra tensors the fusion asks of its sites: "sublayer"."""
         ...
 
     def build(self, d_in: int, d_out: int, adapters: int) -> Fusion:

@@ -1,17 +1,18 @@
-"""Classification and regression heads over a pooled vector."""
+"""Heads: classification and regression over a pooled vector, labels over every token."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.activations import ACTIVATIONS
+from fusion_pipeline.errors import PipelineError, did_you_mean
 
-TYPES = ("classification", "regression")
+TYPES = ("classification", "regression", "tokens")
+IGNORED = -100  # the label of a token that counts for nothing, as everywhere in the field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,26 +20,25 @@ class HeadSettings:
     """What a config says of heads, before any task is known."""
 
     layers: int = 2
+    activation: str = "tanh"
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        _require(self.layers in (1, 2), "layers", self.layers, "1 or 2")
-        _require(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 up to, but not, 1")
+        _check(self.layers, self.activation, self.dropout)
 
     def for_task(
         self, type: str, labels: tuple[str, ...] | None, *, shift: float = 0.0, scale: float = 1.0
     ) -> HeadSpec:
         """The head of one task."""
-        return HeadSpec(
-            type=type, labels=labels, layers=self.layers, dropout=self.dropout, shift=shift, scale=scale
-        )
+        return HeadSpec(type=type, labels=labels, shift=shift, scale=scale, **asdict(self))
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadSpec:
-    """A head's settings: `layers` 1 (linear) or 2 (dense, tanh, linear), with dropout before each.
+    """A head's settings: `layers` 1 (linear) or 2 (dense, activation, linear), with dropout before each.
 
-    `labels` are the class names in order, None for regression. `shift` and `scale` are the mean and
+    `type` "tokens" labels every token instead of the pooled sequence. `bias` False leaves the last linear
+    without one. `labels` are the class names in order, None for regression. `shift` and `scale` are the mean and
     standard deviation of a regression target: the head learns the standardised value and returns the
     original unit. Raises `PipelineError` for a value out of range.
     """
@@ -46,15 +46,16 @@ class HeadSpec:
     type: str
     labels: tuple[str, ...] | None = None
     layers: int = 2
+    activation: str = "tanh"
     dropout: float = 0.1
+    bias: bool = True
     shift: float = 0.0
     scale: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", None if self.labels is None else tuple(self.labels))
         _require(self.type in TYPES, "type", self.type, f"one of: {', '.join(TYPES)}")
-        _require(self.layers in (1, 2), "layers", self.layers, "1 or 2")
-        _require(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 up to, but not, 1")
+        _check(self.layers, self.activation, self.dropout)
         _require(self.scale > 0, "scale", self.scale, "a number above 0")
         _require((self.type == "regression") == (self.labels is None), "labels", self.labels, "class names")
 
@@ -69,35 +70,62 @@ class HeadSpec:
 
 
 class Head(nn.Module):
-    """logits = W₂ drop(tanh(W₁ drop(pooled))) (two layers) or W drop(pooled) (one).
+    """logits = W₂ drop(φ(W₁ drop(x))) (two layers) or W drop(x) (one).
 
-    Shapes: pooled (B, D) → logits (B, C), or (B, 1) in the target's unit for regression.
+    Shapes: pooled (B, D) → logits (B, C), or (B, 1) in the target's unit for regression; for tokens
+    (B, T, D) → (B, T, C).
     """
 
     def __init__(self, spec: HeadSpec, hidden: int) -> None:
         super().__init__()
         self.spec = spec
         self.dense = nn.Linear(hidden, hidden) if spec.layers == 2 else None
-        self.out = nn.Linear(hidden, spec.outputs)
+        self.out = nn.Linear(hidden, spec.outputs, bias=spec.bias)
         for linear in (self.dense, self.out):
             if linear is not None:
                 nn.init.normal_(linear.weight, std=0.02)
-                nn.init.zeros_(linear.bias)
+                if linear.bias is not None:
+                    nn.init.zeros_(linear.bias)
+
+    @property
+    def pools(self) -> bool:
+        """Whether it reads one vector a sequence, and not one a token."""
+        return self.spec.type != "tokens"
 
     def forward(self, pooled: Tensor) -> Tensor:
         """The logits, or the predicted value."""
         # A half-precision backbone may carry a float32 head.
         x = F.dropout(pooled.to(self.out.weight.dtype), self.spec.dropout, self.training)
         if self.dense is not None:
-            x = F.dropout(torch.tanh(self.dense(x)), self.spec.dropout, self.training)
-        logits = self.out(x).float()
-        return logits if self.spec.type == "classification" else logits * self.spec.scale + self.spec.shift
+            x = F.dropout(ACTIVATIONS[self.spec.activation](self.dense(x)), self.spec.dropout, self.training)
+        # Half precision is enough for the layers, not for a softmax or a loss.
+        logits = self.out(x)
+        logits = logits.float() if logits.dtype.itemsize < 4 else logits
+        return logits * self.spec.scale + self.spec.shift if self.spec.type == "regression" else logits
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Loss of each example (B,): cross-entropy, or squared error in standard deviations of the target."""
+        """Loss of each example (B,): cross-entropy, or squared error in standard deviations of the target.
+
+        Over tokens it is the mean of the example's labelled tokens.
+        """
+        if self.spec.type == "tokens":
+            return _token_losses(logits, labels.long())
         if self.spec.type == "classification":
             return F.cross_entropy(logits, labels.long(), reduction="none")
         return ((logits[:, 0] - labels.float()) / self.spec.scale).square()
+
+
+def _token_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    losses = F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
+    return losses.sum(1) / (labels != IGNORED).sum(1).clamp(min=1)
+
+
+def _check(layers: int, activation: str, dropout: float) -> None:
+    _require(layers in (1, 2), "layers", layers, "1 or 2")
+    _require(0 <= dropout < 1, "dropout", dropout, "a number from 0 up to, but not, 1")
+    if activation not in ACTIVATIONS:
+        hint = did_you_mean(activation, ACTIVATIONS)
+        raise PipelineError(f"there is no activation '{activation}'", where="head.activation", hint=hint)
 
 
 def _require(holds: bool, key: str, value: object, wanted: str) -> None:

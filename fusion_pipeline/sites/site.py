@@ -9,21 +9,20 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.sites.table import SiteRow
 from fusion_pipeline.sites.taps import Tap
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiteInput:
-    """What a fusion sees at a site: the adapter input `x`, and h and a where they were asked for.
+    """What a fusion sees at a site: the adapter input `x` and the sub-layer output `sublayer`.
 
-    Shapes: all (batch, tokens, hidden).
+    `sublayer` is h where adapters read after the residual sum (Pfeiffer) and the fusion asked for it, and
+    x itself elsewhere. Shapes: (batch, tokens, hidden).
     """
 
     x: Tensor
-    sublayer: Tensor | None = None
-    residual: Tensor | None = None
+    sublayer: Tensor
 
 
 Mix = Callable[[SiteInput], Tensor]
@@ -32,7 +31,7 @@ Mix = Callable[[SiteInput], Tensor]
 class Site:
     """Attaches a mix (site input → delta) to one layer, and takes it off again.
 
-    `wants` names the extra tensors ("sublayer", "residual") to capture for the mix.
+    `wants` names the extra tensors ("sublayer") to capture for the mix.
     """
 
     def __init__(self, row: SiteRow, index: int, layer: nn.Module) -> None:
@@ -48,12 +47,12 @@ class Site:
     def attach(self, mix: Mix, wants: frozenset[str] = frozenset()) -> None:
         """Puts `mix` in place; whatever was attached before is taken off."""
         self.detach()
-        for name in wants:
-            self._capture(name, getattr(self.row, name))
+        if "sublayer" in wants and self.row.sublayer is not None:
+            self._capture("sublayer", self.row.sublayer)
         if self.row.rerun is not None:
             self._attach_rerun(self.row.rerun, mix)
         elif self.row.at is not None:
-            self._handles.append(self.row.at.add(self.layer, lambda x: mix(self._input(x))))
+            self._handles += self.row.at.add(self.layer, lambda x: mix(self._input(x)))
         else:
             self._attach_apart(mix)
 
@@ -64,24 +63,15 @@ class Site:
         self._handles.clear()
         self._seen.clear()
 
-    def _capture(self, name: str, tap: Tap | None) -> None:
-        if tap is None:
-            raise PipelineError(
-                f"the fusion asks for the {name} tensor, and the site '{self.row.name}' has no tap for it",
-                where="fusion",
-                hint="fusion.query_before_norm=false, or adapters of the placement pfeiffer",
-            )
-
+    def _capture(self, name: str, tap: Tap) -> None:
         def store(value: Tensor) -> None:
             self._seen[name] = value
 
-        self._handles.append(tap.capture(self.layer, store))
+        self._handles += tap.capture(self.layer, store)
 
     def _input(self, x: Tensor) -> SiteInput:
         # Popped, so that no activation outlives its layer; a checkpointed layer captures anew when it reruns.
-        return SiteInput(
-            x=x, sublayer=self._seen.pop("sublayer", None), residual=self._seen.pop("residual", None)
-        )
+        return SiteInput(x=x, sublayer=self._seen.pop("sublayer", x))
 
     def _attach_rerun(self, tap: Tap, mix: Mix) -> None:
         """Post-LN: with s = h + a and x = LN(s), the layer's output becomes LN(s + Δ(x))."""
@@ -97,6 +87,4 @@ class Site:
         assert self.row.read is not None
         assert self.row.write is not None
         self._capture("read", self.row.read)
-        self._handles.append(
-            self.row.write.add(self.layer, lambda _h: mix(self._input(self._seen.pop("read"))))
-        )
+        self._handles += self.row.write.add(self.layer, lambda _h: mix(self._input(self._seen.pop("read"))))

@@ -21,8 +21,8 @@ class SiteRow:
     """One site of a family.
 
     Exactly one of three forms: `rerun` (a norm that runs again over its input plus the delta),
-    `at` (read and add at one tap), or `read` with `write`. `sublayer` and `residual` are the
-    tensors h and a that some fusion variants ask for.
+    `at` (read and add at one tap), or `read` with `write`. `sublayer` is h, the sub-layer's output
+    before the residual sum, where the adapter reads something else; some fusion variants ask for it.
     """
 
     name: str
@@ -31,12 +31,16 @@ class SiteRow:
     read: Tap | None = None
     write: Tap | None = None
     sublayer: Tap | None = None
-    residual: Tap | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiteTable:
-    """What the pipeline knows of one backbone family."""
+    """What the pipeline knows of one backbone family.
+
+    `layers` is the path of the stack of layers; a `*` in it stands for every number (ALBERT's groups).
+    `shared` says that one physical layer runs several times in a forward. `adapterhub` is where the
+    `adapters` library keeps the same weights.
+    """
 
     family: str
     model_types: tuple[str, ...]
@@ -44,12 +48,18 @@ class SiteTable:
     pooling: str
     sites: dict[str, SiteRow]
     placements: dict[str, tuple[str, ...]]
+    shared: bool = False
+    adapterhub: dict[str, Any] | None = None
 
-    def layer_list(self, backbone: nn.Module) -> nn.ModuleList:
-        """The stack of layers of a backbone of this family."""
-        layers = backbone.get_submodule(self.layers)
-        assert isinstance(layers, nn.ModuleList)
-        return layers
+    def layer_list(self, backbone: nn.Module) -> list[nn.Module]:
+        """The layers of a backbone of this family, each physical layer once."""
+        stem, _, rest = self.layers.partition(".*")
+        outer = backbone.get_submodule(stem)
+        assert isinstance(outer, nn.ModuleList)
+        if not rest:
+            return list(outer)
+        inner = [group.get_submodule(rest.removeprefix(".")) for group in outer]
+        return [layer for layers in inner for layer in layers.children()]
 
     def sites_of(self, placement: str) -> tuple[str, ...]:
         """The sites a placement uses; refuses a placement the family has not."""
@@ -91,6 +101,8 @@ def _read(path: Path) -> SiteTable:
         pooling=raw["pooling"],
         sites={name: _row(name, row, path.name) for name, row in raw["sites"].items()},
         placements={name: tuple(sites) for name, sites in raw["placements"].items()},
+        shared=raw.get("shared", False),
+        adapterhub=raw.get("adapterhub"),
     )
 
 
