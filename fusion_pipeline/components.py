@@ -59,6 +59,11 @@ class Shelf(nn.Module):
             raise PipelineError(f"there is no {self.sort} '{name}'", hint=did_you_mean(name, self.names()))
         return module
 
+    def drop(self, name: str) -> None:
+        """Takes a component off again."""
+        _ = self[name]
+        delattr(self, _key(name))
+
     def names(self) -> list[str]:
         """Every name, in the order of adding."""
         return [key[1:].replace("·", ".") for key in self._modules]

@@ -75,6 +75,24 @@ class AdaptedModel(nn.Module):
 
         return load_model(Path(folder), adapters=adapters, backbone=backbone)
 
+    @classmethod
+    def from_adapterhub(
+        cls,
+        base: str | Path | BackboneSpec,
+        adapters: Sequence[str | Path] = (),
+        *,
+        fusion: str | Path | None = None,
+        head: str | Path | None = None,
+    ) -> AdaptedModel:
+        """The model that AdapterHub's `adapters` would run from the same folders, active and in evaluation mode.
+
+        `base` is the backbone's folder or hub id, `adapters` the adapters' folders (several with a `fusion`),
+        `head` a head's folder; with one adapter, a head saved beside it is taken.
+        """
+        from fusion_pipeline.interop.adapterhub.model import from_adapterhub
+
+        return from_adapterhub(base, adapters, fusion=fusion, head=head)
+
     # --- building -----------------------------------------------------------------------------
 
     def add_adapter(self, name: str, spec: AdapterSpec) -> None:

@@ -53,13 +53,19 @@ class SiteTable:
 
     def layer_list(self, backbone: nn.Module) -> list[nn.Module]:
         """The layers of a backbone of this family, each physical layer once."""
-        stem, _, rest = self.layers.partition(".*")
-        outer = backbone.get_submodule(stem)
-        assert isinstance(outer, nn.ModuleList)
+        return [layer for _, layer in self._numbered(backbone)]
+
+    def layer_indices(self, backbone: nn.Module) -> list[tuple[int, ...]]:
+        """The numbers in each layer's path: (3,) for `layer.3`, (1, 0) for layer 0 of group 1."""
+        return [index for index, _ in self._numbered(backbone)]
+
+    def _numbered(self, backbone: nn.Module) -> list[tuple[tuple[int, ...], nn.Module]]:
+        stem, _, rest = self.layers.partition(".*.")
+        outer = list(backbone.get_submodule(stem).children())
         if not rest:
-            return list(outer)
-        inner = [group.get_submodule(rest.removeprefix(".")) for group in outer]
-        return [layer for layers in inner for layer in layers.children()]
+            return [((i,), layer) for i, layer in enumerate(outer)]
+        inner = [list(group.get_submodule(rest).children()) for group in outer]
+        return [((g, i), layer) for g, layers in enumerate(inner) for i, layer in enumerate(layers)]
 
     def sites_of(self, placement: str) -> tuple[str, ...]:
         """The sites a placement uses; refuses a placement the family has not."""

@@ -1,0 +1,1 @@
+"""Other libraries' file formats, read and written: one folder a format."""
