@@ -219,7 +219,7 @@ class AdaptedModel(nn.Module):
         head = self._head(task)
         logits = None
         if head is not None:
-            logits = head(self._features(head, states.last_hidden_state, inputs.get("attention_mask")))
+            logits = head(self._features(head, states, inputs.get("attention_mask")))
         loss = None
         if head is not None and logits is not None and labels is not None:
             penalty = self.penalty() if self.training else None
@@ -230,6 +230,7 @@ class AdaptedModel(nn.Module):
             loss=loss,
             logits=logits,
             hidden_states=states.hidden_states if output_hidden_states else None,
+            last_hidden_state=states.last_hidden_state if output_hidden_states else None,
             fusion_weights=weights if output_fusion_weights else None,
         )
 
@@ -285,8 +286,11 @@ class AdaptedModel(nn.Module):
         twin.set_active(names, **active)
         return twin
 
-    def _features(self, head: Head, states_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
-        return pool(states_BTD, mask_BT, self.info.pooling) if head.pools else states_BTD
+    def _features(self, head: Head, states: Any, mask_BT: Tensor | None) -> Tensor:
+        hidden_BTD: Tensor = states.last_hidden_state
+        if not head.pools:
+            return hidden_BTD
+        return pool(hidden_BTD, mask_BT, self.info.pooling, getattr(states, "pooler_output", None))
 
     def _head(self, task: str | None) -> Head | None:
         name = task if task is not None else self.active_head

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fusion_pipeline.errors import PipelineError, did_you_mean
 
-POOLINGS = ("first", "mean", "last")
+POOLINGS = ("first", "mean", "last", "backbone")
 
 
 def check_pooling(name: str) -> str:
@@ -19,11 +19,17 @@ def check_pooling(name: str) -> str:
     return name
 
 
-def pool(hidden_BTD: Tensor, mask_BT: Tensor | None, pooling: str) -> Tensor:
-    """`first` token, `mean` over tokens that are not padding, or the `last` of those.
+def pool(hidden_BTD: Tensor, mask_BT: Tensor | None, pooling: str, own_BD: Tensor | None = None) -> Tensor:
+    """`first` token, `mean` over tokens that are not padding, the `last` of those, or the `backbone`'s own pooler.
 
-    Shapes: hidden (B, T, D), mask (B, T) with 1 for real tokens → (B, D).
+    Shapes: hidden (B, T, D), mask (B, T) with 1 for real tokens, the pooler's output (B, D) → (B, D).
     """
+    if pooling == "backbone":
+        if own_BD is None:
+            raise PipelineError(
+                "this backbone has no pooler", where="backbone.pooling", hint="backbone.pooling=mean"
+            )
+        return own_BD
     if pooling == "first":
         return hidden_BTD[:, 0]
     mask = hidden_BTD.new_ones(hidden_BTD.shape[:2]) if mask_BT is None else mask_BT.to(hidden_BTD.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fusion_pipeline import registry
@@ -30,12 +31,6 @@ _PLACED = {
     "parallel": (False, True, True, False),
 }
 _PLACING = ("mh_adapter", "output_adapter", "is_parallel", "original_ln_before")
-_PLACING_DEFAULTS = {
-    "mh_adapter": False,
-    "output_adapter": True,
-    "is_parallel": False,
-    "original_ln_before": False,
-}
 _READ = {
     *_PLACING,
     *_FIXED,
@@ -67,20 +62,37 @@ ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
     "gelu_fast": "gelu_tanh",
+    "gelu_python": "gelu",
+    "gelu_python_tanh": "gelu_tanh",
+    "gelu_accurate": "gelu_tanh",
+    "leaky_relu": "leakyrelu",
     "linear": "identity",
 }
+# Files without a version, from before 2020's end, name the two forms differently.
+_FORMER_ACTIVATIONS = {"gelu": "gelu_new", "gelu_orig": "gelu"}
+_REQUIRED = ("mh_adapter", "output_adapter", "reduction_factor", "non_linearity")
 _INITS = {"bert": "normal", "houlsby": "normal", "mam_adapter": "kaiming"}
 
 
-def read_config(content: dict[str, Any], where: str) -> BottleneckSpec:
-    """Our settings of a bottleneck config; every field that cannot be carried over is named."""
+def read_config(
+    content: dict[str, Any], where: str, *, placements: Mapping[str, str] | None = None
+) -> BottleneckSpec:
+    """Our settings of a bottleneck config; every field that cannot be carried over is named.
+
+    `placements` are the family's own names for where that library puts a placement, if they differ.
+    """
     config = content.get("config")
     problems = Problems("this adapter cannot be carried over", where)
     if not isinstance(config, dict):
-        problems.add("config: it holds no adapter settings")
+        problems.add(f"config={config!r}: it is no object with settings")
         problems.refuse()
     assert isinstance(config, dict)
-    _check_architecture(config, problems)
+    if config.get("architecture") is not None:
+        problems.add(f"architecture={config['architecture']}: only bottleneck adapters are supported")
+        problems.refuse()
+    for key in _REQUIRED:
+        if key not in config:
+            problems.add(f"{key}: it is missing")
     for key in sorted(config.keys() - _READ - _IDLE):
         problems.add(f"{key}: unknown field")
     for key, value in _FIXED.items():
@@ -91,21 +103,15 @@ def read_config(content: dict[str, Any], where: str) -> BottleneckSpec:
         if isinstance(config.get(key, 1), bool) or not isinstance(config.get(key, 1), int | float):
             problems.add(f"{key}={config[key]}: only one number for all layers is supported")
     problems.refuse()
-    return _spec(config, placement, problems)
-
-
-def _check_architecture(config: dict[str, Any], problems: Problems) -> None:
-    kind = config.get("architecture")
-    if kind is not None or "reduction_factor" not in config:
-        problems.add(
-            f"architecture={kind}: this is no bottleneck adapter"
-            if kind
-            else "reduction_factor: it is missing, so this is no bottleneck adapter"
-        )
+    if "version" not in content:
+        config = config | {
+            "non_linearity": _FORMER_ACTIVATIONS.get(config["non_linearity"], config["non_linearity"])
+        }
+    return _spec(config, placement, (placements or {}).get(placement, placement), problems)
 
 
 def _placement(config: dict[str, Any], problems: Problems) -> str:
-    given = tuple(bool(config.get(key, _PLACING_DEFAULTS[key])) for key in _PLACING)
+    given = tuple(bool(config.get(key, False)) for key in _PLACING)
     for name, wanted in _PLACED.items():
         if given == wanted:
             return name
@@ -114,12 +120,13 @@ def _placement(config: dict[str, Any], problems: Problems) -> str:
     return "pfeiffer"
 
 
-def _spec(config: dict[str, Any], placement: str, problems: Problems) -> BottleneckSpec:
+def _spec(config: dict[str, Any], kind: str, placement: str, problems: Problems) -> BottleneckSpec:
     activation = str(config.get("non_linearity", "relu")).lower()
     try:
         spec: BottleneckSpec = registry.build(
             "adapter",
-            placement,
+            kind,
+            placement=placement,
             reduction_factor=config["reduction_factor"],
             activation=ACTIVATIONS.get(activation, activation),
             scaling=float(config.get("scaling", 1.0)),
@@ -137,7 +144,7 @@ def _spec(config: dict[str, Any], placement: str, problems: Problems) -> Bottlen
 def write_config(spec: BottleneckSpec, width: int, hidden: int) -> dict[str, Any]:
     """The bottleneck config that computes the same there; `width` is the bottleneck of every layer."""
     return {
-        **dict(zip(_PLACING, _PLACED[spec.placement], strict=True)),
+        **dict(zip(_PLACING, _PLACED[spec.kind], strict=True)),
         **_FIXED,
         "reduction_factor": _factor(spec, width, hidden),
         "non_linearity": {"gelu_tanh": "gelu_new", "identity": "linear"}.get(

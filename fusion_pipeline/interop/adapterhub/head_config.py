@@ -61,10 +61,12 @@ def read_head(saved: Saved, static: dict[str, Any] | None, *, hidden_dropout: fl
     config = saved.config.get("config")
     if config is None:
         return _static(saved, static, hidden_dropout)
-    return _flexible(saved, config, hidden_dropout)
+    return _flexible(saved, config, static, hidden_dropout)
 
 
-def _flexible(saved: Saved, config: dict[str, Any], hidden_dropout: float) -> HeadPlan:
+def _flexible(
+    saved: Saved, config: dict[str, Any], static: dict[str, Any] | None, hidden_dropout: float
+) -> HeadPlan:
     problems = Problems("this head cannot be carried over", str(saved.folder))
     kind, layers = config.get("head_type"), config.get("layers", 1)
     if kind not in _FLEXIBLE:
@@ -78,9 +80,10 @@ def _flexible(saved: Saved, config: dict[str, Any], hidden_dropout: float) -> He
     if config.get("multilabel"):
         problems.add("multilabel=true: several labels at once are not supported")
     problems.refuse()
-    stem, last = f"heads.{saved.name}", 1 if layers == 1 else 4
-    pooler = bool(config.get("use_pooler"))
-    activation = "tanh" if pooler else str(config.get("activation_function", "tanh")).lower()
+    pooler, function = bool(config.get("use_pooler")), config.get("activation_function", "tanh")
+    # Dropout and linear come in pairs; an activation takes a number of its own.
+    stem, last = f"heads.{saved.name}", 1 if layers == 1 else 3 if function is None else 4
+    activation = "tanh" if pooler else str(function or "identity").lower()
     dropout = config.get("dropout_prob")
     spec = _spec(
         saved,
@@ -96,7 +99,7 @@ def _flexible(saved: Saved, config: dict[str, Any], hidden_dropout: float) -> He
         spec=spec,
         out=f"{stem}.{last}",
         dense=f"{stem}.1" if layers == 2 else None,
-        base_dense="pooler.dense" if pooler else None,
+        base_dense=str((static or {}).get("base_dense", "pooler.dense")) if pooler else None,
     )
 
 

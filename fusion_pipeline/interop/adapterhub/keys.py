@@ -22,6 +22,7 @@ LOCATIONS = {
     "ffn_inner": "output",
     "ffn_parallel": "output",
     "attention_inner": "attention",
+    "attention_adapterhub": "attention",
 }
 ADAPTER_PARTS = {
     "down.weight": "adapter_down.0.weight",
@@ -64,10 +65,20 @@ class KeyMap:
         return f"{self.site(f'{row}.{layer}')}.{middle}.{parts.get(part, part)}"
 
     def pick(
-        self, tensors: Mapping[str, Tensor], wanted: Mapping[str, str], own: Mapping[str, Tensor], where: str
+        self,
+        tensors: Mapping[str, Tensor],
+        wanted: Mapping[str, str],
+        own: Mapping[str, Tensor],
+        where: str,
+        *,
+        idle: Iterable[str] = (),
     ) -> dict[str, Tensor]:
-        """Their tensors under our keys; every missing, unexpected and ill-shaped one is named."""
-        bare = {key.removeprefix(f"{self.prefix}."): value for key, value in tensors.items()}
+        """Their tensors under our keys; every missing, unexpected and ill-shaped one is named.
+
+        `idle` are keys that may be there and are never used.
+        """
+        bare = {_modern(key.removeprefix(f"{self.prefix}.")): value for key, value in tensors.items()}
+        bare = {key: value for key, value in bare.items() if key not in set(idle) - set(wanted.values())}
         problems = Problems("the weights do not fit this backbone", where)
         for key in sorted(wanted.values() - bare.keys()):
             problems.add(f"missing: {key}")
@@ -79,6 +90,13 @@ class KeyMap:
                 problems.add(f"shape of {theirs}: {shapes}")
         problems.refuse(hint="the backbone it was trained on: backbone.path=FOLDER_OR_HUB_ID")
         return {ours: bare[theirs] for ours, theirs in wanted.items()}
+
+
+def _modern(key: str) -> str:
+    """The key that version 1 of `adapter-transformers` wrote differently."""
+    for former in ("attention_text_task_adapters", "layer_text_task_adapters"):
+        key = key.replace(former, "adapters")
+    return key
 
 
 def _shape(tensor: Tensor) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +26,12 @@ def load_adapter(model: AdaptedModel, folder: Path, name: str | None = None) -> 
     check_base(model, saved)
     theirs = saved.name or folder.name
     name = theirs if name is None else name
-    model.add_adapter(name, adapter_config.read_config(saved.config, str(folder)))
-    part, keys = model.adapters[name], KeyMap(model)
+    keys = KeyMap(model)
+    model.add_adapter(
+        name,
+        adapter_config.read_config(saved.config, str(folder), placements=keys.facts.get("placements")),
+    )
+    part = model.adapters[name]
     try:
         _fill(part, keys, keys.adapter(part.state_dict(), theirs), saved)
     except PipelineError:
@@ -53,7 +57,10 @@ def load_fusion(
     model.add_fusion(name, spec, adapters)
     part, keys = model.fusions[name], KeyMap(model)
     try:
-        _fill(part, keys, keys.fusion(part.state_dict(), theirs), saved)
+        # A fusion there has weights in layers that its adapters leave out, and never uses them.
+        _fill(
+            part, keys, keys.fusion(part.state_dict(), theirs), saved, idle=_idle(model, part, keys, theirs)
+        )
     except PipelineError:
         model.fusions.drop(name)
         raise
@@ -123,9 +130,20 @@ def check_base(model: AdaptedModel, saved: Saved) -> None:
     problems.refuse(hint=f"its backbone is {theirs}: backbone.path=FOLDER_OR_HUB_ID")
 
 
-def _fill(part: object, keys: KeyMap, wanted: dict[str, str], saved: Saved) -> None:
+def _idle(model: AdaptedModel, part: object, keys: KeyMap, name: str) -> Iterable[str]:
     assert isinstance(part, PerSite)
-    found = keys.pick(saved.tensors, wanted, part.state_dict(), str(saved.folder))
+    own = {key.split(".", 2)[2] for key in part.state_dict()}
+    layers = range(len(model.table.layer_list(model.backbone)))
+    return keys.fusion(
+        (f"{row}.{i}.{key}" for row in part.rows for i in layers for key in own), name
+    ).values()
+
+
+def _fill(
+    part: object, keys: KeyMap, wanted: dict[str, str], saved: Saved, *, idle: Iterable[str] = ()
+) -> None:
+    assert isinstance(part, PerSite)
+    found = keys.pick(saved.tensors, wanted, part.state_dict(), str(saved.folder), idle=idle)
     load_strict(part, found, where=str(saved.folder))
 
 
