@@ -39,6 +39,12 @@ def write_adapter(model: AdaptedModel, name: str, tasks: Sequence[TaskSpec], fol
     _write_json(folder / MODEL, {"adapter": _component(model.adapters[name]), **_heads_json(model, tasks)})
 
 
+def write_head(model: AdaptedModel, tasks: Sequence[TaskSpec], folder: Path) -> None:
+    """Heads on the bare backbone."""
+    _write_heads(model, tasks, folder)
+    _write_json(folder / MODEL, _heads_json(model, tasks))
+
+
 def write_fusion(
     model: AdaptedModel,
     name: str,
@@ -74,7 +80,12 @@ def load_model(
     model = AdaptedModel(load_backbone(backbone_spec(manifest, backbone)))
     if manifest.kind == "adapter":
         name = load_adapter_into(model, folder, None)
-        model.set_active(_subset([name], adapters), head=read_model(folder)["tasks"][0]["name"])
+        model.set_active(_subset([name], adapters), head=_first_head(read_model(folder)))
+    elif manifest.kind == "head":
+        check_backbone(model, manifest, folder)
+        saved = read_model(folder)
+        _load_heads(model, saved, folder)
+        model.set_active(None, head=_first_head(saved))
     else:
         load_fusion_into(model, folder, manifest, adapters)
     model.requires_grad_(False)
@@ -130,9 +141,12 @@ def load_fusion_into(
         model.fusions[fused["name"]], store.load_tensors(folder / FUSION), where=str(folder / FUSION)
     )
     _load_heads(model, saved, folder)
-    model.set_active(
-        _subset(fused["adapters"], adapters), fusion=fused["name"], head=saved["tasks"][0]["name"]
-    )
+    model.set_active(_subset(fused["adapters"], adapters), fusion=fused["name"], head=_first_head(saved))
+
+
+def _first_head(saved: dict[str, Any]) -> str | None:
+    """The head that answers unless another is named; an imported artefact may have none."""
+    return str(saved["tasks"][0]["name"]) if saved["tasks"] else None
 
 
 def find_parent(folder: Path, manifest: store.Manifest, name: str) -> Path:

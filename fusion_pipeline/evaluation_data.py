@@ -26,6 +26,14 @@ def load_evaluation_data(run: Run, folder: Path, manifest: Manifest) -> list[Tas
     """
     heads = task_specs(folder)
     given = run.names("task")
+    if not heads:
+        raise PipelineError(f"'{manifest.name}' has no head to score", where="run")
+    if manifest.config.get("stage") == "import" and not given:
+        raise PipelineError(
+            f"'{manifest.name}' was imported: its data are not known here",
+            where="task",
+            hint="name the data to score it on: task=...",
+        )
     loaded = _named(run, given, heads, manifest) if given else _recorded(run, folder, manifest)
     return [_as_head(data, head) for data, head in zip(loaded, heads, strict=True)]
 
@@ -85,6 +93,8 @@ def _check_same(loaded: Sequence[TaskData], manifest: Manifest) -> None:
 
 def _as_head(data: TaskData, head: TaskSpec) -> TaskData:
     """The data under the head's name; other labels or another type are refused."""
+    if data.spec.type == head.type and data.spec.labels and set(data.spec.labels) == set(head.labels or ()):
+        return _reordered(data, head)
     if (data.spec.type, data.spec.labels) != (head.type, head.labels):
         raise PipelineError(
             f"the head '{head.name}' knows {_labels(head)}, and {data.spec.name} has {_labels(data.spec)}",
@@ -92,6 +102,18 @@ def _as_head(data: TaskData, head: TaskSpec) -> TaskData:
             hint="columns.labels=[...] gives own data the head's labels in the head's order",
         )
     return replace(data, spec=replace(data.spec, name=head.name, metric=head.metric))
+
+
+def _reordered(data: TaskData, head: TaskSpec) -> TaskData:
+    """The same classes by the head's numbers: each library sorts them its own way."""
+    assert data.spec.labels is not None
+    assert head.labels is not None
+    number = [head.labels.index(name) for name in data.spec.labels]
+    splits = {
+        s: [row | {"label": number[int(row["label"])]} for row in rows] for s, rows in data.splits.items()
+    }
+    spec = replace(data.spec, name=head.name, metric=head.metric, labels=head.labels)
+    return replace(data, spec=spec, splits=splits)
 
 
 def _labels(spec: TaskSpec) -> str:

@@ -32,6 +32,15 @@ def card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def imported_card(manifest: Manifest, command: str) -> str:
+    """What this is and where it comes from, for an artefact that was not trained here."""
+    backbone = manifest.backbone
+    base = f"{backbone['name']} (fingerprint `{backbone['fingerprint'][:12]}`)"
+    said = f"An imported {manifest.kind} for the backbone {base}."
+    notes = "\n".join(f"- {note}" for note in manifest.notes)
+    return f"# {manifest.name}\n\n{said}\n\n## Notes\n\n{notes}\n\nMade with:\n\n```\n{command}\n```\n"
+
+
 def _what(manifest: Manifest, tasks: Sequence[TaskData]) -> str:
     names = ", ".join(data.spec.name for data in tasks)
     if manifest.kind == "adapter":

@@ -52,6 +52,12 @@ def run(run: Run) -> None:
 
 def _task(run: Run, heads: list[str]) -> str:
     given = run.names("task")
+    if not heads:
+        raise PipelineError(
+            "this artefact has no head: it gives hidden states, no labels",
+            where="run",
+            hint="stage=fusion adapters=[...] trains one over it; stage=import head_path=FOLDER brings one",
+        )
     if not given and len(heads) == 1:
         return heads[0]
     if len(given) != 1 or given[0] not in heads:

@@ -145,8 +145,8 @@ def _labels(label2id: Any, outputs: int, where: str) -> tuple[str, ...]:
     return tuple(named[i] for i in range(outputs))
 
 
-def write_head(spec: HeadSpec) -> dict[str, Any]:
-    """The flexible head's config that computes the same there."""
+def write_head(spec: HeadSpec, *, images: bool) -> dict[str, Any]:
+    """The flexible head's config that computes the same there; models of `images` have a kind of their own."""
     labels = spec.labels or ("LABEL_0",)
     if spec.type == "tokens" and spec.layers != 1:
         raise PipelineError("AdapterHub's tagging heads have one layer here", where="run")
@@ -158,4 +158,7 @@ def write_head(spec: HeadSpec) -> dict[str, Any]:
         "layers": spec.layers,
         "num_labels": spec.outputs,
     }
-    return shared if spec.type == "tokens" else shared | {"bias": spec.bias, "use_pooler": False}
+    if spec.type == "tokens":
+        return shared
+    own = {"head_type": "image_classification", "multilabel": False} if images else {}
+    return {**shared, "bias": spec.bias, "use_pooler": False, **own}

@@ -88,7 +88,9 @@ def save_head(model: AdaptedModel, name: str, folder: Path) -> None:
     tensors = {
         f"{stem}.{numbers[key.split('.')[0]]}.{key.split('.')[1]}": value for key, value in state.items()
     }
-    _write(model, folder, "head", their_name(name), {"config": head_config.write_head(head.spec)}, tensors)
+    images = model.backbone.main_input_name == "pixel_values"
+    content = {"config": head_config.write_head(head.spec, images=images)}
+    _write(model, folder, "head", their_name(name), content, tensors)
 
 
 def their_name(name: str) -> str:
