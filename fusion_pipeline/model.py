@@ -238,6 +238,10 @@ class AdaptedModel(nn.Module):
         """The active fusion's penalty, summed over sites."""
         return self._routing.penalty()
 
+    def free_layers(self) -> int:
+        """How many of the lowest layers are below every active adapter."""
+        return self._routing.free_layers()
+
     def observe(self, observer: Observer | None) -> None:
         """Shows the fusion weights of every forward to `observer`; None stops it."""
         self._routing.observe(observer)

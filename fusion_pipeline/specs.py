@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
 # What a run depends on; other keys (folders, logging, devices) change nothing it leaves.
 SECTIONS = ("backbone", "data", "columns", "head", "trainer", "sampling")
-_RUNTIME = {"use_cpu", "disable_tqdm", "dataloader_num_workers", "dataloader_pin_memory", "logging_steps"}
+_RUNTIME = {
+    "use_cpu",
+    "disable_tqdm",
+    "dataloader_num_workers",
+    "dataloader_pin_memory",
+    "logging_steps",
+    "reuse_lower_layers",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

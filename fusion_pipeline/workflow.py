@@ -27,6 +27,7 @@ from fusion_pipeline.specs import Specs
 from fusion_pipeline.tasks.data import TaskData
 from fusion_pipeline.training.encoding import Encoded, encode_task
 from fusion_pipeline.training.fit import Fit, FitSpec, fit
+from fusion_pipeline.training.reuse import lower_layers
 from fusion_pipeline.training.scoring import TaskOutputs
 
 Writer = Callable[[Path], None]
@@ -46,6 +47,11 @@ class Training:
     parents: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     adapters_learning_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.specs.trainer.reuse_lower_layers:
+            # Refuses what cannot be reused now, and in a dry run too.
+            lower_layers(self.model)
 
     @property
     def run(self) -> Run:

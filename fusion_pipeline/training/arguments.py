@@ -15,15 +15,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerSpec:
-    """The trainer's settings: TrainingArguments' own fields, and `early_stopping_patience` which is ours."""
+    """The trainer's settings: TrainingArguments' own fields, and two of ours.
+
+    `early_stopping_patience`: evaluations without a better score before training stops.
+    `reuse_lower_layers`: the layers below every adapter run once for each example, not once an epoch.
+    """
 
     fields: dict[str, Any]
     early_stopping_patience: int | None = None
+    reuse_lower_layers: bool = False
 
     def __post_init__(self) -> None:
         patience = self.early_stopping_patience
         if patience is not None and (not isinstance(patience, int) or patience < 1):
             raise _wrong("early_stopping_patience", patience, "a whole number of at least 1, or null")
+        if not isinstance(self.reuse_lower_layers, bool):
+            raise _wrong("reuse_lower_layers", self.reuse_lower_layers, "true or false")
         for key in ("learning_rate", "num_train_epochs"):
             _check_number(key, self.fields.get(key, 1), lambda value: value > 0, "a number above 0")
         for key in ("weight_decay", "max_grad_norm", "warmup_steps"):
@@ -42,7 +49,8 @@ class TrainerSpec:
         """Splits the section into transformers' fields and ours."""
         values = dict(section)
         patience = values.pop("early_stopping_patience", None)
-        return cls(fields=values, early_stopping_patience=patience)
+        reuse = values.pop("reuse_lower_layers", False)
+        return cls(fields=values, early_stopping_patience=patience, reuse_lower_layers=reuse)
 
     @property
     def keep(self) -> int | None:

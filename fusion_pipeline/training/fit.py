@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from fusion_pipeline.training.callbacks import FusionWeightLog, KeepCheckpoints,
 from fusion_pipeline.training.callbacks.checkpoints import seconds_of
 from fusion_pipeline.training.callbacks.fusion_weights import HISTORY, read_history
 from fusion_pipeline.training.encoding import Encoded
+from fusion_pipeline.training.reuse import lower_states
 from fusion_pipeline.training.scoring import Scorer, TaskOutputs
 from fusion_pipeline.training.trainer import PipelineTrainer
 
@@ -61,13 +63,14 @@ def fit(
     checkpoint = last_checkpoint(spec.work) if spec.resume else None
     if checkpoint is not None:
         keep.seconds_before = seconds_of(checkpoint)
-    try:
-        trained = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    except OSError as error:
-        raise _disk(error, spec.work) from error
-    trainer.check_finite()
-    seconds = keep.seconds
-    metrics, outputs, weights = evaluate_splits(trainer, tasks, splits, ("validation", "test"))
+    with _lower_layers(trainer, spec):
+        try:
+            trained = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        except OSError as error:
+            raise _disk(error, spec.work) from error
+        trainer.check_finite()
+        seconds = keep.seconds
+        metrics, outputs, weights = evaluate_splits(trainer, tasks, splits, ("validation", "test"))
     return Fit(
         metrics=metrics,
         outputs=outputs,
@@ -108,6 +111,19 @@ def build_trainer(
     if spec.trainer.early_stopping_patience is not None:
         trainer.add_callback(EarlyStoppingCallback(spec.trainer.early_stopping_patience))
     return trainer, keep
+
+
+@contextmanager
+def _lower_layers(trainer: PipelineTrainer, spec: FitSpec) -> Iterator[None]:
+    """Reuses the output of the layers below every adapter, where that is asked for."""
+    if not spec.trainer.reuse_lower_layers:
+        yield
+        return
+    with lower_states(trainer.model, spec.work, trainer._prepare_input) as trainer.lower_states:
+        try:
+            yield
+        finally:
+            trainer.lower_states = None
 
 
 def evaluate_splits(

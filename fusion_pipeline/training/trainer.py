@@ -14,7 +14,9 @@ from transformers import Trainer, TrainingArguments
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.fusion.spec import Fusion
 from fusion_pipeline.model import AdaptedModel
+from fusion_pipeline.sites.lower import STATES
 from fusion_pipeline.training.batches import BatchLoader, Examples, MixSpec, TaskBatches
+from fusion_pipeline.training.reuse import LowerStates
 from fusion_pipeline.training.weights import WeightTracker
 
 WEIGHTS = "trained.safetensors"
@@ -39,6 +41,7 @@ class PipelineTrainer(Trainer):
         super().__init__(model=model, args=args, **kwargs)
         self.mix = mix
         self.adapters_learning_rate = adapters_learning_rate
+        self.lower_states: LowerStates | None = None
         self.tracker: WeightTracker | None = None
         self.fusion_weights: dict[str, Any] = {}
         # First step whose loss was not finite, -1 while all were; on the device, so that no step waits for it.
@@ -80,6 +83,13 @@ class PipelineTrainer(Trainer):
             pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
             persistent_workers=self.args.dataloader_persistent_workers,
         )
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Brings the lower layers' output where it is reused, and moves everything to the device."""
+        # Asked twice for one batch while fusion weights are tracked.
+        if self.lower_states is not None and STATES not in inputs:
+            inputs = self.lower_states.bring(inputs)
+        return super()._prepare_inputs(inputs)
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor:
         """Rows that count, over this step's micro-batches and all ranks."""
