@@ -39,10 +39,6 @@ class Routing:
             self._mixers[key] = Mixer(key, present, fuse, shared=self._shared)
             site.attach(self._mixers[key], fusion.spec.wants if fusion is not None else frozenset())  # type: ignore[attr-defined]
 
-    def free_layers(self) -> int:
-        """How many of the lowest layers run without any mixer; 0 where nothing is installed."""
-        return min((self.sites[key].index for key in self._mixers), default=0)
-
     def penalty(self) -> Tensor | None:
         """The active fusion's penalty, summed over sites."""
         terms = [mixer.fusion.penalty() for mixer in self._mixers.values() if mixer.fusion is not None]
@@ -58,6 +54,10 @@ class Routing:
         """Shows every forward's fusion weights to `observer`; None stops it."""
         for mixer in self._mixers.values():
             mixer.observer = observer
+
+    def free_layers(self) -> int:
+        """How many of the lowest layers run without any mixer; 0 where nothing is installed."""
+        return min((self.sites[key].index for key in self._mixers), default=0)
 
 
 def check_active(names: Sequence[str], fusion: str | None) -> None:

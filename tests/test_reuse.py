@@ -89,15 +89,12 @@ def test_training_is_the_same_with_and_without_reuse(tmp_path, names, tasks, opt
     assert bool(weights_of(found)) == (len(names) > 1)
 
 
-def inside(layer):
-    return next(module for module in layer.modules() if isinstance(module, nn.Linear))
-
-
 @contextmanager
 def rows_through(layer):
     """How many rows a layer computes, in the list this yields."""
     rows = []
-    handle = inside(layer).register_forward_pre_hook(lambda _m, args: rows.append(len(args[0])))
+    inside = next(module for module in layer.modules() if not list(module.children()))
+    handle = inside.register_forward_pre_hook(lambda _m, args: rows.append(len(args[0])))
     yield rows
     handle.remove()
 
@@ -135,14 +132,16 @@ def test_a_run_that_breaks_off_leaves_nothing_attached(tmp_path):
 @pytest.mark.parametrize(("family", "placement"), PLACED)
 def test_a_forward_from_given_states_is_the_plain_one_in_every_family(family, placement):
     model = upper(family, placement).eval()
+    layers = model.table.layer_list(model.backbone)
+    if model.backbone.main_input_name != "input_ids" or len(layers) != model.config.num_hidden_layers:
+        pytest.skip("this family is refused")
     batch = tiny.inputs(model)
-    first = model.table.layer_list(model.backbone)[0]
     lower = lower_layers(model)
     with torch.no_grad():
         plain = model(**batch).logits
         lower.attach()
         states = lower.record(**batch)
-        with rows_through(first) as rows:
+        with rows_through(layers[0]) as rows:
             reused = model(**batch, lower_states=states).logits
             others = model(**batch, lower_states=states.flip(0)).logits
         again = model(**batch).logits
@@ -161,7 +160,7 @@ class Layer(nn.Linear):
 
 
 class Stack(nn.Module):
-    """Layers that are checkpointed with their hooks, as by releases of transformers before 5.20."""
+    """Layers that are checkpointed with their hooks, as some releases of transformers do."""
 
     def __init__(self):
         super().__init__()
@@ -186,18 +185,21 @@ def test_layers_that_return_tuples_and_are_recomputed_are_bypassed_too():
     assert torch.equal(torch.autograd.grad(loss, stack.layers[2].weight)[0], wanted[0])
 
 
-def test_states_come_back_bit_by_bit_and_nothing_lies_in_the_folder(tmp_path):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_states_come_back_bit_by_bit_and_nothing_lies_in_the_folder(tmp_path, dtype, side):
     file = StateFile(tmp_path / "new")
-    made = {
-        bytes([n]): torch.randn(n + 1, 3, dtype=dtype)
-        for n, dtype in enumerate((torch.float32, torch.bfloat16, torch.float64))
-    }
+    made = {bytes([n]): torch.randn(n, 3, dtype=dtype) for n in (4, 1, 3)}
     for key, value in made.items():
         file.put(key, value)
-    for key, value in reversed(made.items()):
-        found = file.get(key)
-        assert found.dtype == value.dtype
-        assert torch.equal(found, value)
+    keys = [bytes([3]), bytes([4]), bytes([3])]
+    mask = torch.arange(6) < torch.tensor([[3], [4], [3]])
+    mask = mask.flip(1) if side == "left" else mask
+    found = file.read(keys, mask)
+    assert found.dtype == dtype
+    for key, states, real in zip(keys, found, mask, strict=True):
+        assert torch.equal(states[real], made[key])
+        assert not states[~real].any()
     assert b"other" not in file
     assert not list((tmp_path / "new").iterdir())
 

@@ -7,7 +7,7 @@ adapter are a function of the example's tokens alone, whatever the epoch, the pa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from fusion_pipeline.training.state_file import StateFile
 
 KEY = "trainer.reuse_lower_layers"
 # Of a batch, what says nothing of the tokens.
-_BESIDE = {"labels", "task", "task_ids", "example_ids", "attention_mask"}
+_BESIDE = {"labels", "task", "task_ids", "example_ids"}
 
 Place = Callable[[dict[str, Any]], dict[str, Any]]
 """Moves a batch to the device."""
@@ -40,14 +40,12 @@ class LowerStates:
     def bring(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch (on the CPU) with `lower_states` (B, T, D), 0 where there is padding."""
         inputs = {name: value for name, value in batch.items() if name not in _BESIDE}
-        mask_BT = batch["attention_mask"].bool()
+        mask_BT = inputs["attention_mask"].bool()
         keys = self._keys(inputs, mask_BT)
-        new = [row for row, key in enumerate(keys) if key not in self.file]
+        new = {key: row for row, key in enumerate(keys) if key not in self.file}
         if new:
-            self._compute(
-                {**inputs, "attention_mask": batch["attention_mask"]}, [keys[row] for row in new], new
-            )
-        return {**batch, STATES: _padded([self.file.get(key) for key in keys], mask_BT)}
+            self._compute(inputs, new)
+        return {**batch, STATES: self.file.read(keys, mask_BT)}
 
     def _keys(self, inputs: dict[str, Tensor], mask_BT: Tensor) -> list[bytes]:
         # The dtype too: full_eval options of transformers convert the model after training.
@@ -61,12 +59,12 @@ class LowerStates:
             keys.append(digest.digest())
         return keys
 
-    def _compute(self, inputs: dict[str, Tensor], keys: Sequence[bytes], rows: Sequence[int]) -> None:
-        """Runs the lower layers for these rows of a batch."""
-        part = {name: value[rows] for name, value in inputs.items()}
+    def _compute(self, inputs: dict[str, Tensor], new: dict[bytes, int]) -> None:
+        """Runs the lower layers for some rows of a batch, given by key."""
+        part = {name: value[list(new.values())] for name, value in inputs.items()}
         with torch.no_grad():
             states_BTD = self.layers.record(**self.place(part)).cpu()
-        for key, states_TD, real_T in zip(keys, states_BTD, part["attention_mask"].bool(), strict=True):
+        for key, states_TD, real_T in zip(new, states_BTD, part["attention_mask"].bool(), strict=True):
             self.file.put(key, states_TD[real_T])
 
 
@@ -106,10 +104,3 @@ def lower_layers(model: AdaptedModel) -> LowerLayers:
             "there is an adapter in the lowest layer", where=KEY, hint="adapter.skip_layers=[0,1]"
         )
     return LowerLayers(model, layers, free)
-
-
-def _padded(rows: Sequence[Tensor], mask_BT: Tensor) -> Tensor:
-    """(T_i, D) of every row → (B, T, D)."""
-    states = rows[0].new_zeros((*mask_BT.shape, rows[0].shape[-1]))
-    states[mask_BT] = torch.cat(list(rows))
-    return states
