@@ -127,15 +127,15 @@ class AdapterFusion(Fusion):
     def _query(self, site: SiteInput) -> tuple[Tensor, Tensor | None]:
         """Wkᵀ(Wq q + bq) and, under score dropout, what every score gets besides: Q·bk, and Q·Wk h."""
         q = self.query_input(site)
-        needs_offset = self.training and self.spec.dropout > 0
-        if not needs_offset and q.shape[:-1].numel() > self.key.weight.shape[0]:
+        if q.shape[:-1].numel() > self.key.weight.shape[0]:
             # More tokens than dimensions: one D×D×D product saves a tokens×D×D one.
-            return F.linear(q, self.key.weight.T @ self.query.weight, self.query.bias @ self.key.weight), None
-        query = self.query(q)
-        onto = query @ self.key.weight
-        if not needs_offset:
+            onto = F.linear(q, self.key.weight.T @ self.query.weight, self.query.bias @ self.key.weight)
+        else:
+            onto = self.query(q) @ self.key.weight
+        if not (self.training and self.spec.dropout > 0):
             return onto, None
-        offset = query @ self.key.bias
+        # (Wq q + bq)·bk, with bk taken to the query's side.
+        offset = q @ (self.key.bias @ self.query.weight) + self.query.bias @ self.key.bias
         return onto, offset + (onto * site.sublayer).sum(-1) if self.spec.residual_before else offset
 
     def _weights(self, scores: Tensor, offset: Tensor | None) -> Tensor:
