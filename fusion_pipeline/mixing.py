@@ -46,6 +46,12 @@ class Mixer:
             self.observer(self._pass_key(), self.bank.names, fused.weights)
         return fused.delta
 
+    def forget(self) -> None:
+        """Drops what bank and fusion keep from one evaluation to the next."""
+        self.bank.forget()
+        if self.fusion is not None:
+            self.fusion.forget()
+
     def _pass_key(self) -> str:
         if not self.shared:
             return self.key

@@ -167,6 +167,9 @@ class AdaptedModel(nn.Module):
 
     def train(self, mode: bool = True) -> AdaptedModel:
         """Training mode for what trains; frozen parts stay in evaluation, so their own dropout is off."""
+        if mode != self.training:
+            # A compiled training forward, with a fused optimiser, changes weights without a trace.
+            self._routing.forget()
         super().train(mode)
         self.backbone.train(mode and self.backbone_dropout)
         for module in self.backbone.modules():

@@ -50,6 +50,11 @@ class Routing:
         for mixer in self._mixers.values():
             mixer.passes = 0
 
+    def forget(self) -> None:
+        """Drops everything that was computed from weights and kept."""
+        for mixer in self._mixers.values():
+            mixer.forget()
+
     def observe(self, observer: Observer | None) -> None:
         """Shows every forward's fusion weights to `observer`; None stops it."""
         for mixer in self._mixers.values():

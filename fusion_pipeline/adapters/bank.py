@@ -97,6 +97,9 @@ class LowRankBank:
 
     def stack(self) -> Stack:
         """The stacked weights of now."""
+        if torch.compiler.is_compiling():
+            # Whether what is kept is still true cannot be asked inside a graph; stacking anew is little work.
+            return _stack(self.parts())
         if torch.is_grad_enabled() and any(p.requires_grad for m in self.modules for p in m.parameters()):
             # Fused optimisers change weights without a trace: nothing kept outlives a training forward.
             self._cached = None
@@ -107,6 +110,10 @@ class LowRankBank:
             with torch.inference_mode(False), torch.no_grad():
                 self._cached = (version, _stack(self.parts()))
         return self._cached[1]
+
+    def forget(self) -> None:
+        """Drops what is kept: weights may have changed without a trace."""
+        self._cached = None
 
     def activate(self, pre: Tensor) -> Tensor:
         """φ_n on each adapter's own part of the pre-activations (…, ΣR), with its dropout where it trains."""

@@ -103,16 +103,24 @@ class AdapterFusion(Fusion):
         return self
 
     def forward(self, site: SiteInput, bank: Bank) -> Fused:
-        """The cheap form; in evaluation without gradients, the folded one."""
-        if not self.training and not torch.is_grad_enabled() and isinstance(bank, LowRankBank):
-            return self._folded(site, bank)
-        self._folded.forget()
+        """The cheap form; in evaluation without gradients, the folded one.
+
+        A compiled forward is the cheap form always: it cannot ask whether folded weights are still true.
+        """
+        if not torch.compiler.is_compiling():
+            if not self.training and not torch.is_grad_enabled() and isinstance(bank, LowRankBank):
+                return self._folded(site, bank)
+            self.forget()
         hidden = bank.hidden(site.x)
         query, offset = self._query(site)
         weights = self._weights(bank.scores(query, hidden), offset)
         mixed = bank.combine(weights, hidden)
         delta = mixed if self.value is None else self.value(mixed)
         return Fused(self.with_residual(delta, site), weights)
+
+    def forget(self) -> None:
+        """Drops the folded matrices."""
+        self._folded.forget()
 
     def query_input(self, site: SiteInput) -> Tensor:
         """The tensor the query is made of."""

@@ -35,6 +35,9 @@ class Fusion(nn.Module):
         """A term added to the training loss, or None."""
         return None
 
+    def forget(self) -> None:
+        """Drops what is kept from one evaluation to the next; nothing, unless a mechanism keeps something."""
+
 
 class FusionSpec(Protocol):
     """A checked description of a fusion; `build` makes the module for one site."""
