@@ -9,7 +9,7 @@ costs 2·N·D² a token. Moving the key to the query's side and the value behind
     Q·K_n = (Wkᵀ Q)·Δ_n + Q·bk,    c = Wv Σ_n p_n Δ_n,
 
 is the same function at a cost that hardly grows with N; Q·bk is equal for all n and drops out of the
-softmax unless dropout falls on the raw scores.
+softmax unless dropout falls on the raw scores. `folded` goes one step further.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from fusion_pipeline.adapters.bank import Bank, LowRankBank
 from fusion_pipeline.errors import PipelineError
-from fusion_pipeline.fusion.folded import FoldedFusion
+from fusion_pipeline.fusion.folded import FoldedFusion, fold, pays, run
 from fusion_pipeline.fusion.spec import Fused, Fusion, softmax_over_adapters
 from fusion_pipeline.sites.site import SiteInput
 
@@ -103,17 +103,25 @@ class AdapterFusion(Fusion):
         return self
 
     def forward(self, site: SiteInput, bank: Bank) -> Fused:
-        """The cheap form; in evaluation without gradients, the folded one.
+        """Folded where that is less work, else the cheap form; evaluation keeps what it has folded.
 
-        A compiled forward is the cheap form always: it cannot ask whether folded weights are still true.
+        A compiled forward keeps nothing: it cannot ask whether folded weights are still true.
         """
         if not torch.compiler.is_compiling():
             if not self.training and not torch.is_grad_enabled() and isinstance(bank, LowRankBank):
                 return self._folded(site, bank)
             self.forget()
+        if isinstance(bank, LowRankBank) and self._folding_pays(site, bank):
+            return run(self, fold(self, bank.stack()), site, bank, self._key_offset(site))
         hidden = bank.hidden(site.x)
-        query, offset = self._query(site)
-        weights = self._weights(bank.scores(query, hidden), offset)
+        query = self._query(site)
+        scores = bank.scores(query, hidden) / self.spec.temperature
+        offset = self._key_offset(site)
+        if offset is not None:
+            # Under `residual_before` the keys hold h too.
+            offset = offset + (query * site.sublayer).sum(-1) if self.spec.residual_before else offset
+            offset = offset / self.spec.temperature
+        weights = self.weights(scores, offset)
         mixed = bank.combine(weights, hidden)
         delta = mixed if self.value is None else self.value(mixed)
         return Fused(self.with_residual(delta, site), weights)
@@ -132,24 +140,37 @@ class AdapterFusion(Fusion):
             delta = delta + (self.value(site.sublayer) - site.sublayer)
         return delta + site.x if self.spec.doubled_residual else delta
 
-    def _query(self, site: SiteInput) -> tuple[Tensor, Tensor | None]:
-        """Wkᵀ(Wq q + bq) and, under score dropout, what every score gets besides: Q·bk, and Q·Wk h."""
+    def weights(self, scores: Tensor, offset: Tensor | None = None) -> Tensor:
+        """softmax over adapters of scores (…, N); `offset` (…,) counts only where dropout falls on the scores."""
+        if offset is not None:
+            scores = F.dropout(scores + offset.unsqueeze(-1), self.spec.dropout, self.training)
+        return softmax_over_adapters(scores)
+
+    def _folding_pays(self, site: SiteInput, bank: LowRankBank) -> bool:
+        if self.spec.residual_before and self._drops:
+            return False  # needs the query itself
+        tokens = site.x.shape[:-1].numel()
+        return pays(tokens, self.key.weight.shape[0], sum(part.width for part in bank.parts()))
+
+    @property
+    def _drops(self) -> bool:
+        """Whether dropout falls on the scores: then a constant added to all of them matters."""
+        return self.training and self.spec.dropout > 0
+
+    def _query(self, site: SiteInput) -> Tensor:
+        """Wkᵀ(Wq q + bq)."""
         q = self.query_input(site)
         if q.shape[:-1].numel() > self.key.weight.shape[0]:
             # More tokens than dimensions: one D×D×D product saves a tokens×D×D one.
-            onto = F.linear(q, self.key.weight.T @ self.query.weight, self.query.bias @ self.key.weight)
-        else:
-            onto = self.query(q) @ self.key.weight
-        if not (self.training and self.spec.dropout > 0):
-            return onto, None
-        # (Wq q + bq)·bk, with bk taken to the query's side.
-        offset = q @ (self.key.bias @ self.query.weight) + self.query.bias @ self.key.bias
-        return onto, offset + (onto * site.sublayer).sum(-1) if self.spec.residual_before else offset
+            return F.linear(q, self.key.weight.T @ self.query.weight, self.query.bias @ self.key.weight)
+        return self.query(q) @ self.key.weight
 
-    def _weights(self, scores: Tensor, offset: Tensor | None) -> Tensor:
-        if offset is not None:
-            scores = F.dropout(scores + offset.unsqueeze(-1), self.spec.dropout, self.training)
-        return softmax_over_adapters(scores / self.spec.temperature)
+    def _key_offset(self, site: SiteInput) -> Tensor | None:
+        """(Wq q + bq)·bk where dropout falls on the scores, with bk taken to the query's side."""
+        if not self._drops:
+            return None
+        onto = self.key.bias @ self.query.weight
+        return self.query_input(site) @ onto + self.query.bias @ self.key.bias
 
     def penalty(self) -> Tensor | None:
         """regularization · ‖I − Wv‖²_F."""

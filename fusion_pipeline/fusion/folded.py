@@ -1,12 +1,12 @@
-"""AdapterFusion in evaluation: two matrix products a site, whatever the number of adapters.
+"""AdapterFusion over a low-rank bank in three matrix products a token, whatever the number of adapters.
 
-With A = Wkᵀ Wq, d = Wkᵀ bq, U and C the stacked up-projections and their biases (scales folded in):
+With U and C the stacked up-projections and their biases (scales folded in) and T the temperature:
 
-    x → [ D x + b | Uᵀ(A x + d) | C (A x + d) ]        first product
-    z = φ(·), scores = Σ_R z ∘ Uᵀ(Ax+d) + C(Ax+d), p = softmax(scores / T)
-    [ p ∘ z | p ] → Wv [ U | Cᵀ ]                       second product
+    Q = [U | Cᵀ]ᵀ Wkᵀ Wq / T,  e = [U | Cᵀ]ᵀ Wkᵀ bq / T,  O = Wv [U | Cᵀ]      once for all tokens
+    z = φ(D x + b),  s = Q q + e,  scores = Σ_R z ∘ s_U + s_C,  p = softmax(scores),  Δ = O [p ∘ z | p]
 
-A query from before the norm, or h among the values, needs one product more: another tensor comes in.
+In evaluation Q, e and O are kept until a weight changes, and [D | Q] is one product where the query is x itself. In
+training they are built in every step, with their gradients, where the tokens are many enough to pay for it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fusion_pipeline.adapters.bank import LowRankBank, Stack, weight_version
-from fusion_pipeline.fusion.spec import Fused, softmax_over_adapters
+from fusion_pipeline.fusion.spec import Fused
 from fusion_pipeline.sites.site import SiteInput
 
 if TYPE_CHECKING:
@@ -28,20 +28,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Folded:
-    """The two folded matrices; `into` is split in two where the query has an input of its own."""
+    """Q (ΣR + N, D_in) with e, O (D_out, ΣR + N), and where one product suffices [D | Q] with its bias."""
 
     stack: Stack
-    down: Tensor
-    down_bias: Tensor
     query: Tensor
     query_bias: Tensor
-    both: Tensor
-    both_bias: Tensor
     out: Tensor
+    both: Tensor | None = None
+    both_bias: Tensor | None = None
 
 
 class FoldedFusion:
-    """Folds one fusion over one bank and keeps the result until a weight changes or the fusion trains."""
+    """Folds one fusion over one bank for evaluation, and keeps it until a weight changes or the fusion trains."""
 
     def __init__(self, fusion: AdapterFusion) -> None:
         # In a list, so that the fusion does not become its own submodule's owner.
@@ -50,31 +48,15 @@ class FoldedFusion:
 
     def __call__(self, site: SiteInput, bank: LowRankBank) -> Fused:
         """The fused delta and the weights."""
-        fusion = self._owner[0]
-        folded = self._folded(bank)
-        pre, query = self._first_product(fusion, folded, site)
-        hidden = bank.activate(pre)
-        width = folded.stack.up.shape[1]
-        scores = folded.stack.per_adapter(query[..., :width] * hidden) + query[..., width:]
-        weights = softmax_over_adapters(scores)
-        mixed = torch.cat([folded.stack.spread(weights, hidden), weights], dim=-1)
-        return Fused(fusion.with_residual(F.linear(mixed, folded.out), site), weights)
-
-    @staticmethod
-    def _first_product(fusion: AdapterFusion, folded: Folded, site: SiteInput) -> tuple[Tensor, Tensor]:
-        width = folded.stack.up.shape[1]
-        if not fusion.spec.query_before_norm:
-            both = F.linear(site.x, folded.both, folded.both_bias)
-            return both[..., :width], both[..., width:]
-        query = F.linear(fusion.query_input(site), folded.query, folded.query_bias)
-        return F.linear(site.x, folded.down, folded.down_bias), query
+        return run(self._owner[0], self._folded(bank), site, bank)
 
     def _folded(self, bank: LowRankBank) -> Folded:
         fusion = self._owner[0]
         # The bank itself is part of it: ids of weights that are gone could come back.
         version = (bank, weight_version(fusion.parameters()), bank.version())
         if self._cached is None or self._cached[0] != version:
-            self._cached = (version, fold(fusion, bank.stack()))
+            with torch.inference_mode(False), torch.no_grad():
+                self._cached = (version, fold(fusion, bank.stack(), joined=not fusion.spec.query_before_norm))
         return self._cached[1]
 
     def forget(self) -> None:
@@ -82,38 +64,60 @@ class FoldedFusion:
         self._cached = None
 
 
-def fold(fusion: AdapterFusion, stack: Stack) -> Folded:
-    """Builds the folded matrices, in float32 or wider, in the dtype of the weights.
+def pays(tokens: int, dim: int, width: int) -> bool:
+    """Whether folding costs fewer multiplications than it saves in a training step.
 
-    Shapes: down (ΣR, D_in), query (ΣR + N, D_in), out (D_out, ΣR + N).
+    Forward and backward of a step take 6·T·D·S + 6·T·D² unfolded and 8·T·D·S + 4·D²·S folded, T tokens and S = ΣR,
+    besides what both have.
     """
+    return width * (2 * tokens + 4 * dim) < 6 * tokens * dim
+
+
+def fold(fusion: AdapterFusion, stack: Stack, *, joined: bool = False) -> Folded:
+    """Builds the folded matrices with their gradients, in float32 or wider, in the dtype of the weights."""
     dtype = fusion.query.weight.dtype
     wide = dtype if dtype.itemsize >= 4 else torch.float32
-    device = fusion.query.weight.device.type
-    with torch.inference_mode(False), torch.no_grad(), torch.autocast(device, enabled=False):
+    with torch.autocast(fusion.query.weight.device.type, enabled=False):
         ups = _ups(stack).to(wide)
-        key, query = fusion.key.weight.to(wide), fusion.query.weight.to(wide)
-        # (ΣR + N, D_out)·Wkᵀ: what every score multiplies the query with; 1/T goes in here too.
-        left = (ups.T @ key.T) / fusion.spec.temperature
-        folded, folded_bias = left @ query, left @ fusion.query.bias.to(wide)
-        out = ups if fusion.value is None else fusion.value.weight.to(wide) @ ups
-        down = stack.down.to(wide)
-        bias = down.new_zeros(down.shape[0]) if stack.down_bias is None else stack.down_bias.to(wide)
+        # The narrow side first: (ΣR + N, D_out)·Wkᵀ is what every score multiplies the query with.
+        left = (ups.T @ fusion.key.weight.to(wide).T) / fusion.spec.temperature
+        query = (left @ fusion.query.weight.to(wide)).to(dtype)
+        bias = (left @ fusion.query.bias.to(wide)).to(dtype)
+        out = (ups if fusion.value is None else fusion.value.weight.to(wide) @ ups).to(dtype)
+        if not joined:
+            return Folded(stack=stack, query=query, query_bias=bias, out=out)
+        down = stack.down.to(dtype)
+        down_bias = down.new_zeros(down.shape[0]) if stack.down_bias is None else stack.down_bias.to(dtype)
         return Folded(
             stack=stack,
-            down=down.to(dtype),
-            down_bias=bias.to(dtype),
-            query=folded.to(dtype),
-            query_bias=folded_bias.to(dtype),
-            both=torch.cat([down, folded]).to(dtype),
-            both_bias=torch.cat([bias, folded_bias]).to(dtype),
-            out=out.to(dtype),
+            query=query,
+            query_bias=bias,
+            out=out,
+            both=torch.cat([down, query]),
+            both_bias=torch.cat([down_bias, bias]),
         )
+
+
+def run(
+    fusion: AdapterFusion, folded: Folded, site: SiteInput, bank: LowRankBank, offset: Tensor | None = None
+) -> Fused:
+    """The fused delta and the weights from folded matrices; `offset` (…,) is added to every score before dropout."""
+    stack, width = folded.stack, folded.stack.up.shape[1]
+    if folded.both is not None:
+        both = F.linear(site.x, folded.both, folded.both_bias)
+        pre, query = both[..., :width], both[..., width:]
+    else:
+        pre = F.linear(site.x, stack.down, stack.down_bias)
+        query = F.linear(fusion.query_input(site), folded.query, folded.query_bias)
+    hidden = bank.activate(pre)
+    scores = stack.per_adapter(query[..., :width] * hidden) + query[..., width:]
+    weights = fusion.weights(scores, None if offset is None else offset / fusion.spec.temperature)
+    mixed = torch.cat([stack.spread(weights, hidden), weights], dim=-1)
+    return Fused(fusion.with_residual(F.linear(mixed, folded.out), site), weights)
 
 
 def _ups(stack: Stack) -> Tensor:
     """[U | Cᵀ]: (D_out, ΣR + N)."""
-    bias = (
-        stack.up.new_zeros(len(stack.widths), stack.up.shape[0]) if stack.up_bias is None else stack.up_bias
-    )
+    zeros = stack.up.new_zeros(len(stack.widths), stack.up.shape[0])
+    bias = zeros if stack.up_bias is None else stack.up_bias
     return torch.cat([stack.up, bias.T], dim=1)
