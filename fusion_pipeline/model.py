@@ -14,12 +14,12 @@ from fusion_pipeline.adapters.spec import AdapterSpec
 from fusion_pipeline.backbone import Backbone, BackboneSpec
 from fusion_pipeline.backbone.loading import load_backbone
 from fusion_pipeline.components import PerSite, Shelf
-from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.fusion.spec import Fusion, FusionSpec
 from fusion_pipeline.heads import Head, HeadSpec, pool
 from fusion_pipeline.loss import step_loss
 from fusion_pipeline.mixing import Observer
 from fusion_pipeline.outputs import AdaptedOutput
+from fusion_pipeline.recomputing import Recomputing
 from fusion_pipeline.routing import Routing, check_active, check_layers, check_shared_sites
 from fusion_pipeline.sites import load_table
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fusion_pipeline.prediction import Prediction
 
 
-class AdaptedModel(nn.Module):
+class AdaptedModel(Recomputing, nn.Module):
     """A frozen backbone and the adapters, fusions and heads on it.
 
         model = AdaptedModel.from_backbone(BackboneSpec(path="bert-base-uncased"))
@@ -254,28 +254,6 @@ class AdaptedModel(nn.Module):
         from fusion_pipeline.prediction import predict
 
         return predict(self, texts, **options)
-
-    def activation_checkpointing_enable(
-        self, activation_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
-    ) -> None:
-        """Recomputes the backbone's layers in backward; adapters and fusions are recomputed with them."""
-        if not self.backbone.supports_gradient_checkpointing:
-            raise PipelineError(
-                f"transformers cannot recompute the layers of {self.config.model_type} backbones",
-                where="trainer.gradient_checkpointing",
-                hint="trainer.gradient_checkpointing=false, and a smaller batch where memory is short",
-            )
-        values = activation_checkpointing_kwargs or {"use_reentrant": False}
-        # Its name before it was renamed in the middle of transformers 5.
-        former = self.backbone.gradient_checkpointing_enable
-        enable = getattr(self.backbone, "activation_checkpointing_enable", former)
-        enable(values, **options)
-
-    def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **options: Any
-    ) -> None:
-        """The same, by its former name."""
-        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, **options)
 
     # --- inside -----------------------------------------------------------------------------------
 
