@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from fusion_pipeline.adapters.bank import LowRankBank
+from fusion_pipeline.adapters.module_bank import alone, bank_of
 from fusion_pipeline.fusion.spec import Fusion
 from fusion_pipeline.sites.site import SiteInput
 
 Observer = Callable[[str, tuple[str, ...], Tensor], None]
 """Called with a site's key, its adapters' names and the weights (B, T, N) of each forward."""
+
+
+@dataclass
+class Batch:
+    """What the sites may know of the batch under way; it stays until the next forward.
+
+    Layers that are checkpointed run again in backward, and must find what they had. `mask` (B, T) or (B, 1)
+    is 1 for tokens that count; None: all do. The first `virtual` tokens are a prompt's, and count.
+    """
+
+    mask: Tensor | None = None
+    virtual: int = 0
 
 
 class Mixer:
@@ -23,13 +36,20 @@ class Mixer:
     """
 
     def __init__(
-        self, key: str, adapters: Mapping[str, nn.Module], fusion: Fusion | None, *, shared: bool = False
+        self,
+        key: str,
+        adapters: Mapping[str, nn.Module],
+        fusion: Fusion | None,
+        *,
+        batch: Batch,
+        shared: bool = False,
     ) -> None:
         self.key = key
+        self.batch = batch
         self.shared = shared
         self.passes = 0
         self.fusion = fusion
-        self.bank = LowRankBank(list(adapters), list(adapters.values()))
+        self.bank = bank_of(list(adapters), list(adapters.values()), batch)
         self.observer: Observer | None = None
 
     def __call__(self, site: SiteInput) -> Tensor:
@@ -40,10 +60,11 @@ class Mixer:
 
     def _delta(self, site: SiteInput) -> Tensor:
         if self.fusion is None:
-            return self.bank.modules[0](site.x)
-        fused = self.fusion(site, self.bank)
+            return alone(self.bank.modules[0], site.x, self.batch)
+        fused = self.fusion(replace(site, mask=self.batch.mask), self.bank)
         if self.observer is not None:
-            self.observer(self._pass_key(), self.bank.names, fused.weights)
+            seen = fused.weights[:, self.batch.virtual :] if self.batch.virtual else fused.weights
+            self.observer(self._pass_key(), self.bank.names, seen)
         return fused.delta
 
     def forget(self) -> None:

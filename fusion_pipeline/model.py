@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from fusion_pipeline.adapters.building import build_adapter
 from fusion_pipeline.adapters.spec import AdapterSpec
 from fusion_pipeline.backbone import Backbone, BackboneSpec
 from fusion_pipeline.backbone.loading import load_backbone
@@ -20,7 +21,7 @@ from fusion_pipeline.loss import step_loss
 from fusion_pipeline.mixing import Observer
 from fusion_pipeline.outputs import AdaptedOutput
 from fusion_pipeline.recomputing import Recomputing
-from fusion_pipeline.routing import Routing, check_active, check_layers, check_shared_sites
+from fusion_pipeline.routing import Routing, check_active, check_layers, check_shared_sites, is_prompt
 from fusion_pipeline.sites import load_table
 
 if TYPE_CHECKING:
@@ -96,16 +97,13 @@ class AdaptedModel(Recomputing, nn.Module):
     # --- building -----------------------------------------------------------------------------
 
     def add_adapter(self, name: str, spec: AdapterSpec) -> None:
-        """Adds an untrained adapter at every site of its placement."""
-        rows = self.table.sites_of(spec.placement)
+        """Adds an untrained adapter at every site that its kind takes."""
+        rows = spec.rows(self.table)
         check_layers(spec.skip_layers, len(self.table.layer_list(self.backbone)))
-        hidden = self.config.hidden_size
-        modules = {
-            key: spec.build(hidden, hidden)
-            for key, site in self._routing.sites.items()
-            if site.row.name in rows and site.index not in spec.skip_layers
-        }
-        self.adapters.put(name, PerSite(spec, modules).to(self._device()))
+        part = build_adapter(spec, self._routing.widths(rows, spec.skip_layers))
+        if is_prompt(part):
+            self._routing.input.prepare(part, self.info)
+        self.adapters.put(name, part.to(self._device()))
 
     def load_adapter(self, folder: str | Path, name: str | None = None) -> str:
         """Adds the adapter saved in a folder, with its head; returns the name it got."""
@@ -117,9 +115,10 @@ class AdaptedModel(Recomputing, nn.Module):
         """Adds an untrained fusion over adapters that are already there."""
         parts = [self._adapter(adapter) for adapter in adapters]
         check_shared_sites(dict(zip(adapters, parts, strict=True)))
-        hidden = self.config.hidden_size
-        keys = [key for key in self._routing.sites if any(part.at(key) is not None for part in parts)]
-        modules: dict[str, nn.Module] = {key: spec.build(hidden, hidden, len(parts)) for key in keys}
+        rows = [row for part in parts for row in part.rows]
+        widths = self._routing.widths(rows).items()
+        keys = {key: dims for key, dims in widths if any(part.at(key) is not None for part in parts)}
+        modules: dict[str, nn.Module] = {key: spec.build(*dims, len(parts)) for key, dims in keys.items()}
         self.fusions.put(name, PerSite(spec, modules).to(self._device()))
 
     def add_head(self, name: str, spec: HeadSpec) -> None:
@@ -142,10 +141,10 @@ class AdaptedModel(Recomputing, nn.Module):
         `adapters` None runs the bare backbone. Stays until it is called again.
         """
         names = () if adapters is None else (adapters,) if isinstance(adapters, str) else tuple(adapters)
-        check_active(names, fusion)
+        parts = {name: self._adapter(name) for name in names}
+        check_active(parts, names, fusion)
         if head is not None:
             _ = self.heads[head]
-        parts = {name: self._adapter(name) for name in names}
         fusions = None if fusion is None else self.fusions[fusion]
         self._routing.install(parts, fusions if isinstance(fusions, PerSite) else None)
         self.active_adapters, self.active_fusion = names, fusion
@@ -211,14 +210,17 @@ class AdaptedModel(Recomputing, nn.Module):
         of this batch: summed over micro-batches and ranks this is mean loss + penalty, exactly.
         """
         weights: dict[str, Tensor] = {}
-        self._routing.begin()
+        # Pooling and heads see real tokens only; backbone and sites the virtual ones of a prompt too.
+        entered = self._routing.input.enter(inputs)
+        self._routing.begin(entered.get("attention_mask"), example_ids)
         if output_fusion_weights:
             self.observe(lambda key, _names, value: weights.__setitem__(key, value))
         try:
-            states = self.backbone(**inputs, output_hidden_states=output_hidden_states)
+            states = self.backbone(**entered, output_hidden_states=output_hidden_states)
         finally:
             if output_fusion_weights:
                 self.observe(None)
+        states = self._routing.input.leave(states)
         head = self._head(task)
         logits = None
         if head is not None:

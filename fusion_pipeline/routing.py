@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fusion_pipeline.components import PerSite
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.fusion.spec import Fusion
-from fusion_pipeline.mixing import Mixer, Observer
+from fusion_pipeline.mixing import Batch, Mixer, Observer
 from fusion_pipeline.sites import Site, SiteTable
+from fusion_pipeline.sites import input as prompted
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Routing:
     """The sites of one backbone and the mixers on them."""
 
-    def __init__(self, table: SiteTable, backbone: nn.Module) -> None:
+    def __init__(self, table: SiteTable, backbone: PreTrainedModel) -> None:
         layers = table.layer_list(backbone)
         sites = [Site(row, i, layer) for row in table.sites.values() for i, layer in enumerate(layers)]
         self.sites = {site.key: site for site in sites}
         self._shared = table.shared
         self._mixers: dict[str, Mixer] = {}
+        self.batch = Batch()
+        self.input = prompted.InputSite(backbone)
+        self._hidden = int(backbone.config.hidden_size)
 
     def install(self, parts: Mapping[str, PerSite], fusion: PerSite | None) -> None:
         """Attaches these adapters, under the fusion where there is one; what was attached is taken off."""
+        self.input.prompt = next((p for part in parts.values() if (p := part.at(prompted.KEY))), None)
         for key in self._mixers:
             self.sites[key].detach()
         self._mixers = {}
@@ -36,7 +45,7 @@ class Routing:
                 continue
             fuse = None if fusion is None else fusion.at(key)
             fuse = fuse if isinstance(fuse, Fusion) else None
-            self._mixers[key] = Mixer(key, present, fuse, shared=self._shared)
+            self._mixers[key] = Mixer(key, present, fuse, batch=self.batch, shared=self._shared)
             site.attach(self._mixers[key], fusion.spec.wants if fusion is not None else frozenset())  # type: ignore[attr-defined]
 
     def penalty(self) -> Tensor | None:
@@ -45,8 +54,10 @@ class Routing:
         kept = [term for term in terms if term is not None]
         return torch.stack(kept).sum() if kept else None
 
-    def begin(self) -> None:
-        """Starts a forward: the passes of a shared layer are counted from 0."""
+    def begin(self, mask_BT: Tensor | None, example_ids: Tensor | None) -> None:
+        """Starts a forward over a batch with this attention mask; examples below 0 are fillers."""
+        self.batch.mask = _counted(mask_BT, example_ids)
+        self.batch.virtual = self.input.virtual
         for mixer in self._mixers.values():
             mixer.passes = 0
 
@@ -62,14 +73,36 @@ class Routing:
 
     def free_layers(self) -> int:
         """How many of the lowest layers run without any mixer; 0 where nothing is installed."""
+        if self.input.prompt is not None:
+            return 0
         return min((self.sites[key].index for key in self._mixers), default=0)
 
+    def widths(self, rows: Sequence[str], skipped: Sequence[int] = ()) -> dict[str, tuple[int, int]]:
+        """(D_in, D_out) of every site with one of these names, except in skipped layers."""
+        found = {
+            key: site.widths(self._hidden)
+            for key, site in self.sites.items()
+            if site.row.name in rows and site.index not in skipped
+        }
+        return found | ({prompted.KEY: self.input.widths()} if prompted.ROW in rows else {})
 
-def check_active(names: Sequence[str], fusion: str | None) -> None:
-    """Refuses a choice of adapters that no site can run."""
-    if len(names) > 1 and fusion is None:
-        raise PipelineError(f"{len(names)} adapters need a fusion", hint="set_active([...], fusion=NAME)")
-    if fusion is not None and not names:
+
+def _counted(mask_BT: Tensor | None, example_ids: Tensor | None) -> Tensor | None:
+    if example_ids is None:
+        return mask_BT
+    real = (example_ids >= 0).unsqueeze(-1)
+    return real if mask_BT is None else mask_BT.bool() & real
+
+
+def check_active(parts: Mapping[str, PerSite], names: Sequence[str], fusion: str | None) -> None:
+    """Refuses a choice of adapters that no site can run; one prompt stacks with anything."""
+    prompts = [name for name in names if is_prompt(parts[name])]
+    if len(prompts) > 1:
+        raise PipelineError(f"one prompt at a time: {', '.join(prompts)}", where="adapters")
+    others = len(names) - len(prompts)
+    if others > 1 and fusion is None:
+        raise PipelineError(f"{others} adapters need a fusion", hint="set_active([...], fusion=NAME)")
+    if fusion is not None and not others:
         raise PipelineError(f"the fusion '{fusion}' needs at least one adapter", where="adapters")
     if len(set(names)) < len(names):
         raise PipelineError(f"an adapter is named twice: {', '.join(names)}", where="adapters")
@@ -86,8 +119,20 @@ def check_layers(skipped: Sequence[int], layers: int) -> None:
         raise PipelineError("every layer is skipped: no adapter is left", where="adapter.skip_layers")
 
 
+def is_prompt(part: PerSite) -> bool:
+    """Whether it changes the input, and adds no delta anywhere."""
+    return prompted.ROW in part.rows
+
+
 def check_shared_sites(parts: dict[str, PerSite]) -> None:
-    """Refuses to fuse adapters that sit at different sites."""
+    """Refuses to fuse adapters that sit at different sites, and prompts."""
+    prompts = [name for name, part in parts.items() if is_prompt(part)]
+    if prompts:
+        raise PipelineError(
+            f"a prompt changes the input and has no delta to fuse: {', '.join(prompts)}",
+            where="adapters",
+            hint="it stacks with a fusion of others: set_active([PROMPT, ...], fusion=NAME)",
+        )
     kinds = {name: ", ".join(sorted(part.rows)) for name, part in parts.items()}
     if len(set(kinds.values())) > 1:
         listed = "; ".join(f"{name} at {rows}" for name, rows in kinds.items())

@@ -10,7 +10,7 @@ the first two never need the (tokens × N × hidden) tensor:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -93,14 +93,14 @@ class LowRankBank:
 
     def version(self) -> object:
         """Changes whenever a frozen weight does: stacks and folded matrices are kept as long as it stays."""
-        return weight_version(p for module in self.modules for p in module.parameters())
+        return weight_version(p for module in self.modules for p in weights_of(module))
 
     def stack(self) -> Stack:
         """The stacked weights of now."""
         if torch.compiler.is_compiling():
             # Whether what is kept is still true cannot be asked inside a graph; stacking anew is little work.
             return _stack(self.parts())
-        if torch.is_grad_enabled() and any(p.requires_grad for m in self.modules for p in m.parameters()):
+        if torch.is_grad_enabled() and any(p.requires_grad for m in self.modules for p in weights_of(m)):
             # Fused optimisers change weights without a trace: nothing kept outlives a training forward.
             self._cached = None
             return _stack(self.parts())
@@ -123,10 +123,25 @@ class LowRankBank:
         split = pre.split([part.width for part in parts], dim=-1)
         return torch.cat([_activated(part, piece) for part, piece in zip(parts, split, strict=True)], dim=-1)
 
+    def project(self, x: Tensor, stack: Stack) -> Tensor:
+        """All pre-activations D_n drop(x) + b_n: one product, or one each where a dropout falls on x."""
+        rates = [part.input_dropout for part in self.parts()] if self._trains else [0.0]
+        if not any(rates):
+            return F.linear(x, stack.down, stack.down_bias)
+        inputs = [F.dropout(x, rate, training=rate > 0) for rate in rates]
+        downs = stack.down.split(stack.widths)
+        pieces = [F.linear(one, down) for one, down in zip(inputs, downs, strict=True)]
+        pre = torch.cat(pieces, dim=-1)
+        return pre if stack.down_bias is None else pre + stack.down_bias
+
+    @property
+    def _trains(self) -> bool:
+        return any(module.training for module in self.modules)
+
     def hidden(self, x: Tensor) -> Hidden:
         """All bottleneck activations with one matrix product: (…, D_in) → (…, ΣR)."""
         stack = self.stack()
-        return self.activate(F.linear(x, stack.down, stack.down_bias))
+        return self.activate(self.project(x, stack))
 
     def scores(self, query: Tensor, hidden: Hidden) -> Tensor:
         """⟨query, Δ_n⟩: (…, D_out), (…, ΣR) → (…, N)."""
@@ -147,6 +162,13 @@ class LowRankBank:
         pieces = hidden.split(stack.widths, dim=-1)
         deltas = torch.stack([F.linear(z, up) for z, up in zip(pieces, ups, strict=True)], dim=-2)
         return deltas if stack.up_bias is None else deltas + stack.up_bias
+
+
+def weights_of(module: nn.Module) -> Iterator[Tensor]:
+    """An adapter's own weights and those it has in common with other sites."""
+    yield from module.parameters()
+    for name in getattr(module, "common", ()):
+        yield from getattr(module, name).parameters()
 
 
 def weight_version(parameters: Iterable[Tensor]) -> object:

@@ -8,15 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusion_pipeline.activations import ACTIVATIONS
+from fusion_pipeline.adapters.settings import Narrow, require, require_activation, require_dropout
 from fusion_pipeline.adapters.spec import LowRank
-from fusion_pipeline.errors import PipelineError, did_you_mean
 
 INITS = ("normal", "kaiming")
-PLACEMENTS_HINT = "pfeiffer, houlsby or parallel"
 
 
 @dataclass(frozen=True, kw_only=True)
-class BottleneckSpec:
+class BottleneckSpec(Narrow):
     """A bottleneck adapter's settings.
 
     `width` is the bottleneck R; where it is None, R = max(1, hidden / reduction_factor).
@@ -26,33 +25,18 @@ class BottleneckSpec:
     """
 
     kind: str = "pfeiffer"
-    placement: str = "pfeiffer"
-    reduction_factor: float = 16
-    width: int | None = None
     activation: str = "relu"
     dropout: float = 0.0
     init: str = "normal"
     init_std: float = 0.02
     scaling: float = 1.0
-    skip_layers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "skip_layers", tuple(self.skip_layers))
-        _require(self.reduction_factor > 0, "reduction_factor", self.reduction_factor, "a number above 0")
-        _require(self.width is None or self.width >= 1, "width", self.width, "a whole number of at least 1")
-        _require(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 up to, but not, 1")
-        _require(self.init_std >= 0, "init_std", self.init_std, "0 or more")
-        _require(self.init in INITS, "init", self.init, f"one of: {', '.join(INITS)}")
-        if self.activation not in ACTIVATIONS:
-            raise PipelineError(
-                f"there is no activation '{self.activation}'",
-                where="adapter.activation",
-                hint=did_you_mean(self.activation, ACTIVATIONS),
-            )
-
-    def bottleneck(self, hidden: int) -> int:
-        """The width R for a backbone with this hidden size."""
-        return self.width if self.width is not None else max(1, int(hidden / self.reduction_factor))
+        super().__post_init__()
+        require_dropout(self.dropout)
+        require(self.init_std >= 0, "init_std", self.init_std, "0 or more")
+        require(self.init in INITS, "init", self.init, f"one of: {', '.join(INITS)}")
+        require_activation(self.activation)
 
     def build(self, d_in: int, d_out: int) -> Bottleneck:
         """The adapter module for one site."""
@@ -104,8 +88,3 @@ class Bottleneck(nn.Module):
         part = self.low_rank()
         hidden = F.dropout(part.function(self.down(x)), part.dropout, self.training)
         return self.spec.scaling * self.up(hidden)
-
-
-def _require(holds: bool, key: str, value: object, wanted: str) -> None:
-    if not holds:
-        raise PipelineError(f"adapter.{key}={value} is out of range", where=f"adapter.{key}", hint=wanted)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from fusion_pipeline.sites.table import SiteTable
 
 
 @dataclass(frozen=True, kw_only=True)
 class LowRank:
     """The parts of a delta `s·(U φ(D x + b) + c)`: what a low-rank bank stacks.
 
-    Shapes: down (R, D_in), down_bias (R,), up (D_out, R), up_bias (D_out,); `scale` is s.
+    Shapes: down (R, D_in), down_bias (R,), up (D_out, R), up_bias (D_out,); `scale` is s. `dropout`
+    falls on φ(…) and `input_dropout` on x; both are 0 outside training.
     """
 
     down: Tensor
@@ -24,6 +28,7 @@ class LowRank:
     function: Callable[[Tensor], Tensor]
     scale: float
     dropout: float
+    input_dropout: float = 0.0
 
     @property
     def width(self) -> int:
@@ -40,13 +45,12 @@ class AdapterSpec(Protocol):
         ...
 
     @property
-    def placement(self) -> str:
-        """Which sites of the backbone's table carry it."""
-        ...
-
-    @property
     def skip_layers(self) -> tuple[int, ...]:
         """Layers left without an adapter."""
+        ...
+
+    def rows(self, table: SiteTable) -> tuple[str, ...]:
+        """The sites of the backbone's table that carry it."""
         ...
 
     def build(self, d_in: int, d_out: int) -> nn.Module:
@@ -54,5 +58,9 @@ class AdapterSpec(Protocol):
         ...
 
     def parameter_count(self, d_in: int, d_out: int) -> int:
-        """Parameters at one site."""
+        """Parameters at one site, without those in common."""
+        ...
+
+    def common_count(self, d_in: int, d_out: int) -> int:
+        """Parameters that all sites have in common."""
         ...

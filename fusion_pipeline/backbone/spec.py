@@ -108,14 +108,16 @@ class Backbone:
     @property
     def max_length(self) -> int:
         """Tokens a text is cut to: the spec's limit, or the model's where that is shorter."""
-        limits = [self.spec.max_length]
-        positions = getattr(self.model.config, "max_position_embeddings", None)
-        if positions:
-            # RoBERTa's position ids start after the padding index, so two positions are never used.
-            limits.append(
-                positions - (2 if self.model.config.model_type in ("roberta", "xlm-roberta") else 0)
-            )
-        return min(limits)
+        return self.spec.max_length if self.positions is None else min(self.spec.max_length, self.positions)
+
+    @property
+    def positions(self) -> int | None:
+        """Tokens the model has positions for; None where it says nothing."""
+        found = getattr(self.model.config, "max_position_embeddings", None)
+        if not found:
+            return None
+        # RoBERTa's position ids start after the padding index, so two positions are never used.
+        return int(found) - (2 if self.model.config.model_type in ("roberta", "xlm-roberta") else 0)
 
     def describe(self) -> dict[str, Any]:
         """What a manifest says of it."""

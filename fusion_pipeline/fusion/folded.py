@@ -107,7 +107,7 @@ def run(
         both = F.linear(site.x, folded.both, folded.both_bias)
         pre, query = both[..., :width], both[..., width:]
     else:
-        pre = F.linear(site.x, stack.down, stack.down_bias)
+        pre = bank.project(site.x, stack)
         query = F.linear(fusion.query_input(site), folded.query, folded.query_bias)
     hidden = bank.activate(pre)
     scores = stack.per_adapter(query[..., :width] * hidden) + query[..., width:]

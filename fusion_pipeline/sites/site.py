@@ -9,20 +9,23 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from fusion_pipeline.sites import linear
 from fusion_pipeline.sites.table import SiteRow
 from fusion_pipeline.sites.taps import Tap
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiteInput:
-    """What a fusion sees at a site: the adapter input `x` and the sub-layer output `sublayer`.
+    """What a fusion sees at a site: the adapter input `x`, the sub-layer output `sublayer`, the batch's `mask`.
 
     `sublayer` is h where adapters read after the residual sum (Pfeiffer) and the fusion asked for it, and
-    x itself elsewhere. Shapes: (batch, tokens, hidden).
+    x itself elsewhere. `mask` is 1 for tokens that count and 0 for padding and fillers; None: all count.
+    Shapes: x and sublayer (batch, tokens, hidden), mask (batch, tokens) or (batch, 1).
     """
 
     x: Tensor
     sublayer: Tensor
+    mask: Tensor | None = None
 
 
 Mix = Callable[[SiteInput], Tensor]
@@ -43,6 +46,12 @@ class Site:
     def key(self) -> str:
         """The site's name in checkpoints and tables: `ffn.3`."""
         return f"{self.row.name}.{self.index}"
+
+    def widths(self, hidden: int) -> tuple[int, int]:
+        """(D_in, D_out): those of the linear that the site is, elsewhere the model's hidden size twice."""
+        if not self.row.linear or self.row.write is None:
+            return hidden, hidden
+        return linear.widths(self.row.write.module(self.layer), where=self.key)
 
     def attach(self, mix: Mix, wants: frozenset[str] = frozenset()) -> None:
         """Puts `mix` in place; whatever was attached before is taken off."""

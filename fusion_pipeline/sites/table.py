@@ -23,6 +23,7 @@ class SiteRow:
     Exactly one of three forms: `rerun` (a norm that runs again over its input plus the delta),
     `at` (read and add at one tap), or `read` with `write`. `sublayer` is h, the sub-layer's output
     before the residual sum, where the adapter reads something else; some fusion variants ask for it.
+    `linear`: the site is one linear of the layer, read before and written after, with widths of its own.
     """
 
     name: str
@@ -31,6 +32,7 @@ class SiteRow:
     read: Tap | None = None
     write: Tap | None = None
     sublayer: Tap | None = None
+    linear: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,11 @@ class SiteTable:
             )
         return self.placements[placement]
 
+    @property
+    def linears(self) -> tuple[str, ...]:
+        """The sites that are one linear of the layer each: what LoRA can target."""
+        return tuple(name for name, row in self.sites.items() if row.linear)
+
 
 @cache
 def all_tables() -> tuple[SiteTable, ...]:
@@ -105,7 +112,8 @@ def _read(path: Path) -> SiteTable:
         model_types=tuple(raw["model_types"]),
         layers=raw["layers"],
         pooling=raw["pooling"],
-        sites={name: _row(name, row, path.name) for name, row in raw["sites"].items()},
+        sites={name: _row(name, row, path.name) for name, row in raw["sites"].items()}
+        | _linears(raw, path.name),
         placements={name: tuple(sites) for name, sites in raw["placements"].items()},
         shared=raw.get("shared", False),
         adapterhub=raw.get("adapterhub"),
@@ -113,8 +121,19 @@ def _read(path: Path) -> SiteTable:
 
 
 def _row(name: str, raw: dict[str, Any], where: str) -> SiteRow:
-    row = SiteRow(name=name, **{key: Tap.parse(text, where) for key, text in raw.items()})
+    taps: dict[str, Any] = {key: Tap.parse(text, where) for key, text in raw.items()}
+    row = SiteRow(name=name, **taps)
     forms = [row.rerun is not None, row.at is not None, row.read is not None and row.write is not None]
     if sum(forms) != 1:
         raise PipelineError(f"site '{name}' must have one of: rerun, at, or read with write", where=where)
     return row
+
+
+def _linears(raw: dict[str, Any], where: str) -> dict[str, SiteRow]:
+    """A linear's delta is read where it reads and written where it writes: W x + Δ(x)."""
+    return {
+        name: SiteRow(
+            name=name, read=Tap.parse(f"{path}:input0", where), write=Tap.parse(path, where), linear=True
+        )
+        for name, path in raw.get("linears", {}).items()
+    }

@@ -1,0 +1,58 @@
+"""A bank of adapters of any kind: every delta is computed on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from fusion_pipeline.adapters.bank import Hidden, LowRankBank
+
+if TYPE_CHECKING:
+    from fusion_pipeline.mixing import Batch
+
+
+class ModuleBank:
+    """N adapters as plain modules x → Δ_n; what the methods share are the deltas themselves, (…, N, D_out).
+
+    A module whose `wants_mask` is true is called with the batch's mask (B, T) too.
+    """
+
+    def __init__(self, names: Sequence[str], modules: Sequence[nn.Module], batch: Batch) -> None:
+        self.names = tuple(names)
+        self.modules = list(modules)
+        self.batch = batch
+
+    def hidden(self, x: Tensor) -> Hidden:
+        """Every delta: (…, D_in) → (…, N, D_out)."""
+        return torch.stack([alone(module, x, self.batch) for module in self.modules], dim=-2)
+
+    def scores(self, query: Tensor, hidden: Hidden) -> Tensor:
+        """⟨query, Δ_n⟩: (…, D_out), (…, N, D_out) → (…, N)."""
+        return (hidden @ query.unsqueeze(-1)).squeeze(-1)
+
+    def combine(self, weights: Tensor, hidden: Hidden) -> Tensor:
+        """Σ_n w_n Δ_n: (…, N), (…, N, D_out) → (…, D_out)."""
+        return (weights.unsqueeze(-2) @ hidden).squeeze(-2)
+
+    def deltas(self, hidden: Hidden) -> Tensor:
+        """The deltas, as they are."""
+        return hidden
+
+    def forget(self) -> None:
+        """Nothing is kept."""
+
+
+def bank_of(names: Sequence[str], modules: Sequence[nn.Module], batch: Batch) -> LowRankBank | ModuleBank:
+    """The cheapest bank that can hold these adapters: low-rank where all of them are."""
+    if all(hasattr(module, "low_rank") for module in modules):
+        return LowRankBank(names, modules)
+    return ModuleBank(names, modules, batch)
+
+
+def alone(module: nn.Module, x: Tensor, batch: Batch) -> Tensor:
+    """One adapter's delta (…, D_out), with the mask where it asks for it."""
+    found: Tensor = module(x, batch.mask) if getattr(module, "wants_mask", False) else module(x)
+    return found
