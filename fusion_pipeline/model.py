@@ -247,6 +247,11 @@ class AdaptedModel(Recomputing, nn.Module):
         """How many of the lowest layers are below every active adapter."""
         return self._routing.free_layers()
 
+    @property
+    def fusing(self) -> tuple[str, ...]:
+        """The active adapters that have a delta: all but a prompt."""
+        return tuple(name for name in self.active_adapters if not is_prompt(self._adapter(name)))
+
     def observe(self, observer: Observer | None) -> None:
         """Shows the fusion weights of every forward to `observer`; None stops it."""
         self._routing.observe(observer)

@@ -122,7 +122,7 @@ def _listened(
     ids = encoded.example(index)["input_ids"]
     tokens = model.info.tokenizer.convert_ids_to_tokens(ids.tolist()) if model.info.tokenizer else ()
     cut = {site: value[position, : len(ids)].float().cpu().numpy() for site, value in weights.items()}
-    return {"tokens": tuple(tokens), "adapters": model.active_adapters, "fusion_weights": cut}
+    return {"tokens": tuple(tokens), "adapters": model.fusing, "fusion_weights": cut}
 
 
 def _head_name(model: AdaptedModel, task: str | None) -> str:
