@@ -243,6 +243,10 @@ class AdaptedModel(Recomputing, nn.Module):
         """The active fusion's penalty, summed over sites."""
         return self._routing.penalty()
 
+    def site_widths(self, row: str) -> tuple[int, int]:
+        """(D_in, D_out) of a site, the same in every layer."""
+        return next(iter(self._routing.widths([row]).values()))
+
     def free_layers(self) -> int:
         """How many of the lowest layers are below every active adapter."""
         return self._routing.free_layers()

@@ -13,7 +13,7 @@ from fusion_pipeline.errors import PipelineError, did_you_mean
 if TYPE_CHECKING:
     from fusion_pipeline.model import AdaptedModel
 
-FORMATS = ("adapterhub",)
+FORMATS = ("adapterhub", "peft")
 
 
 @dataclass(frozen=True, kw_only=True)

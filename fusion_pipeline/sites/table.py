@@ -61,6 +61,14 @@ class SiteTable:
         """The numbers in each layer's path: (3,) for `layer.3`, (1, 0) for layer 0 of group 1."""
         return [index for index, _ in self._numbered(backbone)]
 
+    def layer_paths(self, backbone: nn.Module) -> list[str]:
+        """The path of each layer below the backbone: `encoder.layer.3`."""
+        stem, _, rest = self.layers.partition(".*.")
+        return [
+            f"{stem}.{index[0]}.{rest}.{index[1]}" if rest else f"{stem}.{index[0]}"
+            for index in self.layer_indices(backbone)
+        ]
+
     def _numbered(self, backbone: nn.Module) -> list[tuple[tuple[int, ...], nn.Module]]:
         stem, _, rest = self.layers.partition(".*.")
         outer = list(backbone.get_submodule(stem).children())

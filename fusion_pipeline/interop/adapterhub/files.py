@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.interop.reading import load_pickled, read_json, write_json
 from fusion_pipeline.store import disk_errors, load_tensors, save_tensors
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def read_object(folder: Path, kind: str) -> Saved:
     if (folder / layout.safe).is_file():
         tensors = load_tensors(folder / layout.safe)
     else:
-        tensors = _load_pickled(folder / layout.pickled, layout)
+        tensors = load_pickled(folder / layout.pickled, instead=layout.safe)
     return Saved(kind=kind, folder=folder, config=config, tensors=tensors)
 
 
@@ -87,39 +87,3 @@ def write_object(folder: Path, kind: str, config: dict[str, Any], tensors: dict[
         folder.mkdir(parents=True, exist_ok=True)
         save_tensors(folder / layout.safe, tensors)
         write_json(folder / layout.config, config)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise PipelineError(f"this file is not JSON: {error}", where=str(path)) from error
-    if not isinstance(content, dict):
-        raise PipelineError("this file holds no JSON object", where=str(path))
-    return content
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Indented JSON, as that library writes it."""
-    path.write_text(json.dumps(content, indent=2, sort_keys=True), encoding="utf-8")
-
-
-def _load_pickled(path: Path, layout: Layout) -> dict[str, Tensor]:
-    import torch
-
-    if not path.is_file():
-        raise PipelineError(
-            f"the weights are missing: neither {layout.safe} nor {layout.pickled}", where=str(path.parent)
-        )
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise PipelineError(
-            f"the weights cannot be read without running code from the file: {str(error).splitlines()[0]}",
-            where=str(path),
-            hint="save it again as safetensors where you trust it",
-        ) from error
-    if not isinstance(content, dict) or not all(torch.is_tensor(value) for value in content.values()):
-        raise PipelineError("this file holds no dict of tensors", where=str(path))
-    return {str(key): value for key, value in content.items()}

@@ -17,9 +17,10 @@ from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.fusion import AdapterFusionSpec
 from fusion_pipeline.heads import Head
 from fusion_pipeline.interop.adapterhub import adapter_config, fusion_config, head_config
-from fusion_pipeline.interop.adapterhub.files import LAYOUTS, SETUP, VERSION, write_json, write_object
+from fusion_pipeline.interop.adapterhub.files import LAYOUTS, SETUP, VERSION, write_object
 from fusion_pipeline.interop.adapterhub.keys import KeyMap
 from fusion_pipeline.interop.adapterhub.loading import is_parallel
+from fusion_pipeline.interop.reading import write_json
 
 if TYPE_CHECKING:
     from fusion_pipeline.model import AdaptedModel
