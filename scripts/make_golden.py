@@ -29,10 +29,9 @@ from adapters.composition import Fuse
 from adapters.configuration import AdapterConfig, AdapterFusionConfig
 from adapters.methods.bottleneck import BottleneckLayer
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig
+from transformers import AutoConfig, TrainingArguments
 from transformers import AutoModelForImageClassification as ImageModel
 from transformers import AutoModelForSequenceClassification as TextModel
-from transformers import TrainingArguments
 
 OUT = Path(__file__).parents[1] / "tests/golden/adapterhub"
 NAMES = ("a", "b", "c")

@@ -62,9 +62,15 @@ def edit_config(path, **values):
     edit_json(path, config=json.loads(path.read_text())["config"] | values)
 
 
+def drop_config(path, key):
+    """Takes a field of the `config` out."""
+    config = json.loads(path.read_text())["config"]
+    edit_json(path, config={name: value for name, value in config.items() if name != key})
+
+
 def edit_tensors(path, change):
     """Rewrites a safetensors file; `change` gets its tensors and returns others."""
-    save_file({key: value.contiguous() for key, value in change(load_file(path)).items()}, path)
+    save_file({key: value.clone().contiguous() for key, value in change(load_file(path)).items()}, path)
 
 
 def rename_tensors(path, former, later):

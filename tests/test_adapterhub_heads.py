@@ -57,7 +57,7 @@ def renamed_head(source, folder, name, *, scale=1.0, beside=()):
     return folder
 
 
-@pytest.mark.parametrize("beside", [(), ("cb2", "xcb")], ids=["alone", "with others in its file"])
+@pytest.mark.parametrize("beside", [(), ("cb2", "cb_old")], ids=["alone", "with others in its file"])
 def test_heads_whose_names_begin_alike_do_not_mix(tmp_path, beside):
     # That library writes `cb2` into the file of `cb` too, and reads both from it.
     golden.unpack(FLEX, SETUP, tmp_path)

@@ -61,7 +61,9 @@ def gaps(found, wanted=FINAL):
     """{kind of parameter: largest difference}."""
     kinds = ("query", "key", "value", "classifier")
     return {
-        kind: max(float((found[key] - wanted[key]).abs().max()) for key in found if kind in key.split(".layer.")[-1])
+        kind: max(
+            float((found[key] - wanted[key]).abs().max()) for key in found if kind in key.split(".layer.")[-1]
+        )
         for kind in kinds
     }
 
