@@ -6,6 +6,8 @@ from pathlib import Path
 import golden
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
 
 from fusion_pipeline import AdaptedModel
 from fusion_pipeline.backbone import BackboneSpec
@@ -75,3 +77,16 @@ def edit_tensors(path, change):
 
 def rename_tensors(path, former, later):
     edit_tensors(path, lambda held: {key.replace(former, later): value for key, value in held.items()})
+
+
+def add_tokenizer(folder):
+    """A tokenizer for the recorded backbone's forty tokens, beside its weights: w5 to w39 are its words."""
+    special = {"[UNK]": 0, "[PAD]": 1, "[CLS]": 2, "[SEP]": 3}
+    words = special | {f"w{number}": number for number in range(len(special), 40)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    ends = [(name, special[name]) for name in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    names = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder / "base")
+    return folder
