@@ -183,7 +183,7 @@ def test_importing_again_changes_nothing_and_other_files_under_that_name_are_ref
     times = {path: path.stat().st_mtime_ns for path in hub.out.rglob("*")}
     hub.bring(hub.source / "a")
     assert times == {path: path.stat().st_mtime_ns for path in hub.out.rglob("*")}
-    with pytest.raises(PipelineError, match="another artefact of this name.*source_sha256"):
+    with pytest.raises(PipelineError, match=r"another artefact of this name.*source_sha256"):
         hub.bring(hub.source / "b", "name=a")
     assert contents(hub.out) == before
     hub.bring(hub.source / "b", "name=a", "overwrite=true")
@@ -218,8 +218,8 @@ def test_a_dry_run_of_both_directions_writes_nothing(hub, capsys):
     hub.stage("export", f"run={hub.adapters / 'a'}", f"output={output}", "dry_run=true")
     assert "nothing was written" in capsys.readouterr().out
     assert contents(hub.out.parent) == before
+    recorded.edit_config(hub.source / "b" / "adapter_config.json", ln_before=True)
     with pytest.raises(PipelineError, match="ln_before"):
-        recorded.edit_config(hub.source / "b" / "adapter_config.json", ln_before=True)
         hub.bring(hub.source / "b", "dry_run=true")
 
 
