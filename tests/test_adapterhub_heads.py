@@ -90,3 +90,14 @@ def test_files_saved_from_a_bare_model_give_the_same_numbers(tmp_path, case):
     recorded.assert_logits(model, "bert", case, "fuse")
     model.set_active("a")
     recorded.assert_logits(model, "bert", case, "single")
+
+
+def test_a_longer_fusion_in_the_same_file_is_passed_over(tmp_path):
+    # That library writes the fusion of a, b, c, d into the file of a, b, c too.
+    golden.unpack("bert", "seq_bn", tmp_path)
+
+    def with_another(held):
+        return held | {key.replace("a,b,c", "a,b,c,d"): -value for key, value in held.items()}
+
+    recorded.edit_tensors(tmp_path / "fusion" / "model_adapter_fusion.safetensors", with_another)
+    recorded.assert_logits(recorded.fused(tmp_path), "bert", "seq_bn", "fuse")
