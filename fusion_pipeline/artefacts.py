@@ -24,6 +24,7 @@ from fusion_pipeline.components import PerSite
 from fusion_pipeline.errors import PipelineError, did_you_mean
 from fusion_pipeline.heads import HeadSpec
 from fusion_pipeline.model import AdaptedModel
+from fusion_pipeline.store.names import safe_name
 from fusion_pipeline.tasks.spec import TaskSpec
 
 ADAPTER, FUSION, HEADS = "adapter.safetensors", "fusion.safetensors", "heads.safetensors"
@@ -61,8 +62,9 @@ def write_fusion(
     fused = {"name": name, "adapters": adapters, **_component(model.fusions[name])}
     _write_json(folder / MODEL, {"fusion": fused, "tuned": tuned, **_heads_json(model, tasks)})
     for parent, source in parents.items():
-        if source.parent.resolve() != (folder.parent.parent / "adapters").resolve():
-            shutil.copytree(source, folder / PARENTS / parent)
+        own = safe_name(parent)
+        if source.resolve() != (folder.parent.parent / "adapters" / own).resolve():
+            shutil.copytree(source, folder / PARENTS / own)
         if tuned:
             store.save_tensors(folder / f"tuned.{parent}.safetensors", model.adapters[parent].state_dict())
 
@@ -152,7 +154,8 @@ def _first_head(saved: dict[str, Any]) -> str | None:
 def find_parent(folder: Path, manifest: store.Manifest, name: str) -> Path:
     """The folder of one of a fusion's adapters, with the very weights the fusion was trained over."""
     wanted = next((p["sha256"] for p in manifest.parents if p["name"] == name), None)
-    places = [folder / PARENTS / name, folder.resolve().parent.parent / "adapters" / name]
+    own = safe_name(name)  # an imported adapter may bear any name
+    places = [folder / PARENTS / own, folder.resolve().parent.parent / "adapters" / own]
     found = [place for place in places if (place / store.MANIFEST).is_file()]
     if not found:
         raise PipelineError(

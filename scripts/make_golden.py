@@ -3,12 +3,13 @@
 Run it with an interpreter of its own, never the project's: that library needs transformers 4.
 
     python3.11 -m venv /tmp/peer && /tmp/peer/bin/pip install \
-        adapters==1.3.0 transformers==4.57.6 torch==2.13.0 safetensors==0.8.0
+        adapters==1.3.0 transformers==4.57.6 torch==2.13.0 safetensors==0.8.0 accelerate==1.12.0
     /tmp/peer/bin/python scripts/make_golden.py
 
 Every family is a tiny random model; a parameter's values follow from its name alone, so two runs write the
 same bytes. tests/golden.py reads the files and describes their layout. Files are float32 as the library saves
-them; the expected outputs are those of the same model in float64, in evaluation mode.
+them; the expected outputs are those of the same model in float64, in evaluation mode. `trainer.*` is a short
+training run of bert's seq_bn, in float64 too.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from adapters.composition import Fuse
 from adapters.configuration import AdapterConfig, AdapterFusionConfig
 from adapters.methods.bottleneck import BottleneckLayer
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig
+from transformers import AutoConfig, TrainingArguments
 from transformers import AutoModelForImageClassification as ImageModel
 from transformers import AutoModelForSequenceClassification as TextModel
 
@@ -68,6 +69,17 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "gpt2": COMMON | GPT2,
     "llama": COMMON | BERT | POSITIONS | {"num_key_value_heads": 1},
     "beit": BERT | IMAGE | {"use_relative_position_bias": True, "layer_scale_init_value": 0.1},
+}
+UNDROPPED = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+TRAINING: dict[str, Any] = {
+    "max_steps": 6,
+    "per_device_train_batch_size": 8,
+    "learning_rate": 0.01,
+    "lr_scheduler_type": "constant",
+    "weight_decay": 0.1,
+    "max_grad_norm": 1.0,
+    "optim": "adamw_torch",
+    "seed": 0,
 }
 PLACES = ("seq_bn", "double_seq_bn", "par_bn")
 FUSIONS: dict[str, tuple[str, dict[str, bool]]] = {
@@ -112,11 +124,11 @@ def randomised(model: Any) -> Any:
     return model.eval()
 
 
-def backbone(family: str) -> Any:
+def backbone(family: str, **settings: Any) -> Any:
     """A stock classification model, or BERT with heads that bear names."""
     images = "image_size" in CONFIGS[family]
     config = AutoConfig.for_model(
-        family.removesuffix("-flex"), **CONFIGS[family], attn_implementation="eager"
+        family.removesuffix("-flex"), **CONFIGS[family] | settings, attn_implementation="eager"
     )
     if family != FLEXIBLE:
         return randomised((ImageModel if images else TextModel).from_config(config))
@@ -128,9 +140,9 @@ def backbone(family: str) -> Any:
     return model
 
 
-def adapted(family: str, place: str, form: str) -> Any:
-    """The model with the adapters and their fusion."""
-    model = backbone(family)
+def adapted(family: str, place: str, form: str, **settings: Any) -> Any:
+    """The model with the adapters and their fusion; `settings` of the backbone's config."""
+    model = backbone(family, **settings)
     adapters.init(model)
     for name in NAMES:
         model.add_adapter(name, AdapterConfig.load(place, reduction_factor=4))
@@ -243,15 +255,59 @@ def record(family: str) -> tuple[dict[str, Any], Tensors]:
     return text, tensors
 
 
+class Recorder(adapters.AdapterTrainer):
+    """That library's trainer, with its losses noted before they are averaged and rounded for the log."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.losses: list[torch.Tensor] = []
+
+    def compute_loss(self, *arguments: Any, **options: Any) -> Any:
+        """The loss of the step."""
+        loss = super().compute_loss(*arguments, **options)
+        self.losses.append(loss.detach())
+        return loss
+
+
+def record_training() -> tuple[dict[str, Any], Tensors]:
+    """Six steps of that library's trainer from the weights of bert's seq_bn, on one batch and without dropout.
+
+    `data/…` is the batch, `losses` the cross-entropy before each step, `final/…` the fusion and the head after
+    the last one. The fusion's own dropout is 0 because the backbone's is: `dropout_prob=0.0` would not do.
+    """
+    model = adapted("bert", "seq_bn", "dynamic", **UNDROPPED).double()
+    model.train_adapter_fusion(FUSED)
+    generator = torch.Generator().manual_seed(11)
+    ids = torch.randint(5, 40, (8, 7), generator=generator)
+    mask = torch.arange(7) < torch.tensor([7, 6, 5, 4, 3, 7, 6, 5])[:, None]
+    data = {"input_ids": ids.masked_fill(~mask, PAD), "attention_mask": mask.long()}
+    data["labels"] = torch.arange(8) % 3
+    rows = [{key: value[i] for key, value in data.items()} for i in range(8)]
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(folder, **TRAINING, use_cpu=True, report_to=[], save_strategy="no")
+        trainer = Recorder(model, arguments, train_dataset=rows)
+        trainer.train()
+    final = {k: p for k, p in model.named_parameters() if "adapter_fusion_layer" in k or "classifier" in k}
+    tensors = {f"data/{k}": v for k, v in data.items()} | {"losses": torch.stack(trainer.losses)}
+    return {"versions": VERSIONS, "trainer": TRAINING, "base_config": UNDROPPED}, tensors | {
+        f"final/{k}": v.detach() for k, v in final.items()
+    }
+
+
+def write(name: str, text: dict[str, Any], tensors: Tensors) -> None:
+    """Writes the two files of a recording."""
+    (OUT / f"{name}.json").write_text(json.dumps(text, separators=(",", ":")) + "\n")
+    save_file({key: value.contiguous() for key, value in tensors.items()}, OUT / f"{name}.safetensors")
+    print(f"{name}: {len(tensors)} tensors, {(OUT / f'{name}.safetensors').stat().st_size} bytes")
+
+
 def main() -> None:
-    """Records all families."""
+    """Records all families and the training run."""
     OUT.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     for family in CONFIGS:
-        text, tensors = record(family)
-        (OUT / f"{family}.json").write_text(json.dumps(text, separators=(",", ":")) + "\n")
-        save_file({key: value.contiguous() for key, value in tensors.items()}, OUT / f"{family}.safetensors")
-        print(f"{family}: {len(tensors)} tensors, {(OUT / f'{family}.safetensors').stat().st_size} bytes")
+        write(family, *record(family))
+    write("trainer", *record_training())
 
 
 if __name__ == "__main__":

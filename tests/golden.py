@@ -13,6 +13,8 @@
 `<family>.json` holds the JSON files of the same parts, and `same`: parts whose tensors an earlier case holds.
 `bert-flex` is a model with named heads (`setup` its only case), on the backbone and the batch of `bert`; its
 heads are the parts `head.<name>`, its outputs `single`, `fuse.target` and `fuse.tags`.
+`trainer` is a training run of that library from the weights of bert's seq_bn: its settings, `data/<name>`,
+`losses` before each step, `final/<key>` of fusion and head after the last one.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 FOLDER = Path(__file__).parent / "golden" / "adapterhub"
-FAMILIES = tuple(sorted(path.stem for path in FOLDER.glob("*.json") if path.stem != "bert-flex"))
+OTHERS = ("bert-flex", "trainer")
+FAMILIES = tuple(sorted(path.stem for path in FOLDER.glob("*.json") if path.stem not in OTHERS))
 # Of every kind of part: the config, the safetensors file and the pickled one.
 FILES = {
     "adapter": ("adapter_config.json", "adapter.safetensors", "pytorch_adapter.bin"),
@@ -86,6 +89,19 @@ def unpack(family: str, case: str, folder: Path, *, pickled: bool = False) -> Pa
         _write_part(
             folder / (_setup_path(part) if case == "setup" else part), part, config, held, pickled=pickled
         )
+    return folder
+
+
+def training() -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The training run: TrainingArguments, and its tensors by the names above."""
+    configs, tensors = _recorded("trainer")
+    return configs["trainer"], {key: value.clone() for key, value in tensors.items()}
+
+
+def unpack_training(folder: Path) -> Path:
+    """Writes the files that the training run began with: bert's seq_bn on a backbone without dropout."""
+    config = unpack("bert", "seq_bn", folder) / "base" / "config.json"
+    _write_json(config, json.loads(config.read_text()) | _recorded("trainer")[0]["base_config"])
     return folder
 
 

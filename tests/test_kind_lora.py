@@ -6,6 +6,7 @@ import torch
 from kinds import add_kind, outputs, part, spec_of, with_kind
 from placed import FAMILIES
 
+from fusion_pipeline import AdaptedModel
 from fusion_pipeline.adapters.bank import LowRankBank
 from fusion_pipeline.adapters.module_bank import bank_of
 from fusion_pipeline.errors import PipelineError
@@ -92,3 +93,12 @@ def test_what_it_cannot_do_is_refused():
     for values in ({"rank": 0}, {"alpha": 0}, {"dropout": 1}, {"targets": ["query", "query"]}):
         with pytest.raises(PipelineError, match="out of range"):
             spec_of("lora", **values)
+
+
+def test_targets_are_chosen_on_the_command_line_and_remembered(tmp_path):
+    data = tiny.write_csv(tmp_path / "own.csv", tiny.rows(40))
+    words = ("adapter=lora", "adapter.targets=[key,ffn_down]", "adapter.rslora=true", "adapter.rank=2")
+    tiny.stage("stage=adapters", f"task={data}", f"output_root={tmp_path}", *words, *tiny.columns())
+    saved = AdaptedModel.load(tmp_path / "adapters" / "own").adapters["own"]
+    assert saved.spec == spec_of("lora", targets=["key", "ffn_down"], rslora=True, rank=2)
+    assert saved.rows == {"key", "ffn_down"}

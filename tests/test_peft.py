@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from fusion_pipeline import AdaptedModel
 from fusion_pipeline.errors import PipelineError
-from fusion_pipeline.interop.peft import exchange, lora
+from fusion_pipeline.interop.peft import exchange
+from fusion_pipeline.interop.peft.matrices import paths_of
 
 EXPORTED = [("bert", "lora"), ("gpt2", "lora"), ("albert", "lora"), ("bert", "prompt")]
 PLAIN = {"peft_type": "LORA", "task_type": "SEQ_CLS", "r": 4, "lora_alpha": 8, "bias": "none"}
@@ -97,7 +98,7 @@ def test_what_was_exported_comes_back(tmp_path, family, kind):
 
 def test_every_path_names_a_linear_of_the_backbone():
     model = tiny.adapted("deberta-v2")
-    for path in lora.paths_of(model):
+    for path in paths_of(model):
         assert isinstance(model.backbone.get_submodule(path), torch.nn.Linear)
 
 

@@ -48,13 +48,26 @@ class Bank(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """N low-rank adapters as one: down (ΣR, D_in), up (D_out, ΣR) and up_bias (N, D_out), scales folded in."""
+    """N low-rank adapters as one: down (ΣR, D_in), ups = [U | Cᵀ] (D_out, ΣR + N), scales folded in.
+
+    U are the up-projections and C their biases, 0 for an adapter without one.
+    """
 
     down: Tensor
     down_bias: Tensor | None
-    up: Tensor
-    up_bias: Tensor | None
+    ups: Tensor
+    has_bias: bool
     widths: tuple[int, ...]
+
+    @property
+    def up(self) -> Tensor:
+        """U (D_out, ΣR)."""
+        return self.ups[:, : self.down.shape[0]]
+
+    @property
+    def up_bias(self) -> Tensor | None:
+        """C (N, D_out), None where no adapter has one."""
+        return self.ups[:, self.down.shape[0] :].T if self.has_bias else None
 
     @property
     def uniform(self) -> bool:
@@ -189,19 +202,16 @@ def _stack(parts: Sequence[LowRank]) -> Stack:
     return Stack(
         down=_cat([part.down for part in parts], 0),
         down_bias=_biases([part.down_bias for part in parts], [part.down[:, 0] for part in parts]),
-        up=_cat([_scaled(part.up, part.scale) for part in parts], 1),
-        up_bias=_bias_rows(parts),
+        ups=torch.cat([*(_scaled(part.up, part.scale) for part in parts), _bias_columns(parts)], 1),
+        has_bias=any(part.up_bias is not None for part in parts),
         widths=tuple(part.width for part in parts),
     )
 
 
-def _bias_rows(parts: Sequence[LowRank]) -> Tensor | None:
-    if all(part.up_bias is None for part in parts):
-        return None
+def _bias_columns(parts: Sequence[LowRank]) -> Tensor:
     zero = parts[0].up.new_zeros(parts[0].up.shape[0])
-    return torch.stack(
-        [zero if part.up_bias is None else _scaled(part.up_bias, part.scale) for part in parts]
-    )
+    biases = [zero if part.up_bias is None else _scaled(part.up_bias, part.scale) for part in parts]
+    return torch.stack(biases, dim=1)
 
 
 def _biases(biases: Sequence[Tensor | None], like: Sequence[Tensor]) -> Tensor | None:

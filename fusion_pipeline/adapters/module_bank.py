@@ -37,6 +37,15 @@ class ModuleBank:
         """Σ_n w_n Δ_n: (…, N), (…, N, D_out) → (…, D_out)."""
         return (weights.unsqueeze(-2) @ hidden).squeeze(-2)
 
+    def combine_scaled(self, scales: Tensor, hidden: Hidden) -> Tensor:
+        """Σ_n ω_n ∘ Δ_n: (N, D_out) or (N, 1), (…, N, D_out) → (…, D_out)."""
+        return (scales * hidden).sum(-2)
+
+    def subset(self, names: Sequence[str]) -> ModuleBank:
+        """A bank of some of these adapters, in the order of the names."""
+        own = dict(zip(self.names, self.modules, strict=True))
+        return ModuleBank(names, [own[name] for name in names], self.batch)
+
     def deltas(self, hidden: Hidden) -> Tensor:
         """The deltas, as they are."""
         return hidden

@@ -15,6 +15,7 @@ softmax unless dropout falls on the raw scores. `folded` goes one step further.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -176,9 +177,27 @@ class AdapterFusion(Fusion):
         """regularization · ‖I − Wv‖²_F."""
         if self.value is None or self.spec.regularization == 0:
             return None
-        off = self.value.weight.clone()
-        off.diagonal().sub_(1.0)
-        return self.spec.regularization * off.square().sum()
+        distance: Tensor = _DistanceToIdentity.apply(self.value.weight)
+        return self.spec.regularization * distance
+
+
+class _DistanceToIdentity(torch.autograd.Function):
+    """‖I − W‖²_F with gradient 2 (W − I): nothing but W is kept for backward, and no identity is built."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(weight)
+        return _minus_identity(weight).square().sum()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _minus_identity(ctx.saved_tensors[0]) * (2 * gradient)
+
+
+def _minus_identity(weight: Tensor) -> Tensor:
+    off = weight.detach().clone()
+    off.diagonal().sub_(1.0)
+    return off
 
 
 def _require(holds: bool, key: str, value: object, wanted: str) -> None:

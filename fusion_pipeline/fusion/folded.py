@@ -78,7 +78,7 @@ def fold(fusion: AdapterFusion, stack: Stack, *, joined: bool = False) -> Folded
     dtype = fusion.query.weight.dtype
     wide = dtype if dtype.itemsize >= 4 else torch.float32
     with torch.autocast(fusion.query.weight.device.type, enabled=False):
-        ups = _ups(stack).to(wide)
+        ups = stack.ups.to(wide)
         # The narrow side first: (ΣR + N, D_out)·Wkᵀ is what every score multiplies the query with.
         left = (ups.T @ fusion.key.weight.to(wide).T) / fusion.spec.temperature
         query = (left @ fusion.query.weight.to(wide)).to(dtype)
@@ -114,10 +114,3 @@ def run(
     weights = fusion.weights(scores, None if offset is None else offset / fusion.spec.temperature)
     mixed = torch.cat([stack.spread(weights, hidden), weights], dim=-1)
     return Fused(fusion.with_residual(F.linear(mixed, folded.out), site), weights)
-
-
-def _ups(stack: Stack) -> Tensor:
-    """[U | Cᵀ]: (D_out, ΣR + N)."""
-    zeros = stack.up.new_zeros(len(stack.widths), stack.up.shape[0])
-    bias = zeros if stack.up_bias is None else stack.up_bias
-    return torch.cat([stack.up, bias.T], dim=1)

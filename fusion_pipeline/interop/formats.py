@@ -13,7 +13,7 @@ from fusion_pipeline.errors import PipelineError, did_you_mean
 if TYPE_CHECKING:
     from fusion_pipeline.model import AdaptedModel
 
-FORMATS = ("adapterhub", "peft")
+FORMATS = tuple(sorted(path.parent.name for path in Path(__file__).parent.glob("*/exchange.py")))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,6 +54,7 @@ def _write(writer: Format, model: AdaptedModel, output: Path) -> list[str]:
             aside.mkdir(parents=True)
             notes = writer.write(model, aside)
             if output.exists():
+                shutil.rmtree(former, ignore_errors=True)  # of an export that was killed
                 output.rename(former)
             aside.rename(output)
             shutil.rmtree(former, ignore_errors=True)

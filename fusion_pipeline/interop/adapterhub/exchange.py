@@ -18,6 +18,7 @@ from fusion_pipeline.interop.adapterhub.loading import (
 )
 from fusion_pipeline.interop.adapterhub.saving import save_model
 from fusion_pipeline.interop.formats import Imported
+from fusion_pipeline.interop.reading import read_json
 from fusion_pipeline.tasks.names import safe_name
 
 if TYPE_CHECKING:
@@ -62,11 +63,25 @@ def _setup(model: AdaptedModel, folder: Path, head: Path | None) -> Imported:
     fusion, places = active_names(folder)
     adapters = [_adapter(model, place, None) for place in places]
     names = [name for name, _ in adapters]
-    own = [place for place in find_objects(folder, "head") if place not in places]
-    heads = own if head is None else [head]
-    found = _fusion(model, fusion, names, heads)
+    found = _fusion(model, fusion, names, [])
     heads_of = {name: head for _, heads in adapters for name, head in heads.items()}
-    return replace(found, adapters=names, adapter_heads=heads_of)
+    loaded = {place: heads_of[name] for place, name in zip(places, names, strict=True) if name in heads_of}
+    wanted = _head_folders(folder, places) if head is None else [head]
+    main = [loaded[place] if place in loaded else _head(model, place) for place in wanted]
+    return replace(found, adapters=names, heads=main, adapter_heads=heads_of)
+
+
+def _head_folders(folder: Path, adapters: Sequence[Path]) -> list[Path]:
+    """Where the fusion's heads lie: the ones that the set-up names, else all that lie beside no adapter."""
+    by_name = {place.name: place for place in find_objects(folder, "head")}
+    named = read_json(folder / SETUP).get("head_setup") if (folder / SETUP).is_file() else None
+    names = [named] if isinstance(named, str) else named
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return [place for place in by_name.values() if place not in adapters]
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise PipelineError(f"the set-up's heads are missing: {', '.join(missing)}", where=str(folder))
+    return [by_name[name] for name in names]
 
 
 def _adapter(model: AdaptedModel, folder: Path, head: Path | None) -> tuple[str, dict[str, str]]:

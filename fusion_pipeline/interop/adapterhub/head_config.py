@@ -113,7 +113,7 @@ def _static(saved: Saved, static: dict[str, Any] | None, hidden_dropout: float) 
             hint=f"heads of {', '.join(_STATIC)} and flexible heads can",
         )
     facts = {"out": "classifier"} if kind == "tokens" else dict(static or {})
-    labels, out = saved.config.get("label2id"), str(facts["out"])
+    labels = saved.config.get("label2id")
     spec = _spec(
         saved,
         kind,
@@ -122,9 +122,11 @@ def _static(saved: Saved, static: dict[str, Any] | None, hidden_dropout: float) 
         layers=2 if "dense" in facts or "base_dense" in facts else 1,
         activation=str(facts.get("activation", "tanh")),
         dropout=hidden_dropout,
-        bias=f"{out}.bias" in saved.tensors,
+        bias=bool(facts.get("bias", True)),
     )
-    return HeadPlan(spec=spec, out=out, dense=facts.get("dense"), base_dense=facts.get("base_dense"))
+    return HeadPlan(
+        spec=spec, out=str(facts["out"]), dense=facts.get("dense"), base_dense=facts.get("base_dense")
+    )
 
 
 def _spec(saved: Saved, kind: str, label2id: Any, outputs: int, **values: Any) -> HeadSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ def load_fusion(
     saved = read_object(folder, "fusion")
     check_base(model, saved)
     theirs = saved.name or ",".join(saved.config.get("adapter_names") or adapters)
+    saved = _without_namesakes(saved, f"adapter_fusion_layer.{theirs}")
     name = theirs if name is None else name
     spec, notes = fusion_config.read_config(
         saved.config,
@@ -70,6 +72,7 @@ def load_fusion(
 def load_head(model: AdaptedModel, folder: Path, name: str | None = None) -> str:
     """Adds the head saved in `folder`, flexible or static; returns its name."""
     saved = read_object(folder, "head")
+    saved = _without_namesakes(saved, f"heads.{saved.name}")
     check_base(model, saved)
     _check_pooling(model, folder)
     facts = KeyMap(model).facts.get("head")
@@ -137,6 +140,12 @@ def _idle(model: AdaptedModel, part: object, keys: KeyMap, name: str) -> Iterabl
     return keys.fusion(
         (f"{row}.{i}.{key}" for row in part.rows for i in layers for key in own), name
     ).values()
+
+
+def _without_namesakes(saved: Saved, stem: str) -> Saved:
+    """Without what begins with the same name: that library writes `heads.cb2` into the file of `heads.cb` too."""
+    own = {key: value for key, value in saved.tensors.items() if stem not in key or f"{stem}." in key}
+    return replace(saved, tensors=own)
 
 
 def _fill(

@@ -27,8 +27,13 @@ if TYPE_CHECKING:
 
 
 def save_model(model: AdaptedModel, folder: Path) -> list[str]:
-    """Writes what is active: one adapter into `folder`, a fusion as a set-up of folders; returns notes."""
+    """Writes what is active: one adapter or a head into `folder`, a fusion as a set-up of folders; returns notes."""
     heads, notes = _portable_heads(model)
+    if not model.active_adapters:
+        if not heads:
+            raise PipelineError("; ".join(["there is no adapter to write", *notes]), where="run")
+        save_head(model, heads[0], folder)
+        return notes
     if model.active_fusion is None:
         (name,) = model.active_adapters
         save_adapter(model, name, folder)
