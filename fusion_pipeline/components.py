@@ -6,15 +6,22 @@ from collections.abc import Iterator
 
 from torch import nn
 
+from fusion_pipeline.common import COMMON, Common
 from fusion_pipeline.errors import PipelineError, did_you_mean
 
 
 class PerSite(nn.Module):
-    """Modules keyed by site; the state dict's keys are `<site>.<layer>.<parameter>` (`ffn.3.down.weight`)."""
+    """Modules keyed by site; the state dict's keys are `<site>.<layer>.<parameter>` (`ffn.3.down.weight`).
+
+    Parts that the modules have in common over all sites are owned once, under `common.<part>.<parameter>`.
+    """
 
     def __init__(self, spec: object, modules: dict[str, nn.Module]) -> None:
         super().__init__()
         self.spec = spec
+        common = Common(list(modules.values()))
+        if len(common):
+            self.add_module(COMMON, common)
         for key, module in modules.items():
             row, layer = key.split(".")
             if row not in self._modules:
@@ -24,6 +31,8 @@ class PerSite(nn.Module):
     def items(self) -> Iterator[tuple[str, nn.Module]]:
         """(`ffn.3`, module) for every site."""
         for row, layers in self.named_children():
+            if row == COMMON:
+                continue
             for layer, module in layers.named_children():
                 yield f"{row}.{layer}", module
 

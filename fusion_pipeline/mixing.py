@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,17 @@ Observer = Callable[[str, tuple[str, ...], Tensor], None]
 """Called with a site's key, its adapters' names and the weights (B, T, N) of each forward."""
 
 
+@dataclass
+class Batch:
+    """What the sites may know of the batch under way; it stays until the next forward.
+
+    Layers that are checkpointed run again in backward, and must find what they had. `mask` (B, T) or (B, 1)
+    is 1 for tokens that count; None: all do.
+    """
+
+    mask: Tensor | None = None
+
+
 class Mixer:
     """The mix of one site: `site input → Δ`.
 
@@ -23,9 +35,16 @@ class Mixer:
     """
 
     def __init__(
-        self, key: str, adapters: Mapping[str, nn.Module], fusion: Fusion | None, *, shared: bool = False
+        self,
+        key: str,
+        adapters: Mapping[str, nn.Module],
+        fusion: Fusion | None,
+        *,
+        batch: Batch,
+        shared: bool = False,
     ) -> None:
         self.key = key
+        self.batch = batch
         self.shared = shared
         self.passes = 0
         self.fusion = fusion
@@ -41,10 +60,16 @@ class Mixer:
     def _delta(self, site: SiteInput) -> Tensor:
         if self.fusion is None:
             return self.bank.modules[0](site.x)
-        fused = self.fusion(site, self.bank)
+        fused = self.fusion(replace(site, mask=self.batch.mask), self.bank)
         if self.observer is not None:
             self.observer(self._pass_key(), self.bank.names, fused.weights)
         return fused.delta
+
+    def begin(self) -> None:
+        """A new forward: the passes of a shared layer are counted from 0."""
+        self.passes = 0
+        if self.fusion is not None:
+            self.fusion.begin()
 
     def forget(self) -> None:
         """Drops what bank and fusion keep from one evaluation to the next."""

@@ -119,7 +119,7 @@ class AdaptedModel(Recomputing, nn.Module):
         check_shared_sites(dict(zip(adapters, parts, strict=True)))
         hidden = self.config.hidden_size
         keys = [key for key in self._routing.sites if any(part.at(key) is not None for part in parts)]
-        modules: dict[str, nn.Module] = {key: spec.build(hidden, hidden, len(parts)) for key in keys}
+        modules: dict[str, nn.Module] = {key: spec.build(hidden, hidden, tuple(adapters)) for key in keys}
         self.fusions.put(name, PerSite(spec, modules).to(self._device()))
 
     def add_head(self, name: str, spec: HeadSpec) -> None:
@@ -159,10 +159,11 @@ class AdaptedModel(Recomputing, nn.Module):
         chosen = [self.adapters[name] for name in adapters] + [self.heads[name] for name in heads]
         chosen += [] if fusion is None else [self.fusions[fusion]]
         for part in chosen:
-            fusions: list[nn.Module] = [m for m in part.modules() if isinstance(m, Fusion)]
-            for module in fusions or [part]:
-                # A fusion decides for itself which of its parameters can learn.
-                module.requires_grad_(True)
+            part.requires_grad_(True)
+            for module in part.modules():
+                if isinstance(module, Fusion):
+                    # A fusion decides for itself which of its parameters can learn.
+                    module.requires_grad_(True)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> AdaptedModel:
@@ -211,7 +212,7 @@ class AdaptedModel(Recomputing, nn.Module):
         of this batch: summed over micro-batches and ranks this is mean loss + penalty, exactly.
         """
         weights: dict[str, Tensor] = {}
-        self._routing.begin()
+        self._routing.begin(inputs.get("attention_mask"), example_ids)
         if output_fusion_weights:
             self.observe(lambda key, _names, value: weights.__setitem__(key, value))
         try:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fusion_pipeline.components import PerSite
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.fusion.spec import Fusion
-from fusion_pipeline.mixing import Mixer, Observer
+from fusion_pipeline.mixing import Batch, Mixer, Observer
 from fusion_pipeline.sites import Site, SiteTable
 
 
@@ -23,9 +23,11 @@ class Routing:
         self.sites = {site.key: site for site in sites}
         self._shared = table.shared
         self._mixers: dict[str, Mixer] = {}
+        self.batch = Batch()
 
     def install(self, parts: Mapping[str, PerSite], fusion: PerSite | None) -> None:
         """Attaches these adapters, under the fusion where there is one; what was attached is taken off."""
+        self.forget()
         for key in self._mixers:
             self.sites[key].detach()
         self._mixers = {}
@@ -36,7 +38,7 @@ class Routing:
                 continue
             fuse = None if fusion is None else fusion.at(key)
             fuse = fuse if isinstance(fuse, Fusion) else None
-            self._mixers[key] = Mixer(key, present, fuse, shared=self._shared)
+            self._mixers[key] = Mixer(key, present, fuse, batch=self.batch, shared=self._shared)
             site.attach(self._mixers[key], fusion.spec.wants if fusion is not None else frozenset())  # type: ignore[attr-defined]
 
     def penalty(self) -> Tensor | None:
@@ -45,10 +47,11 @@ class Routing:
         kept = [term for term in terms if term is not None]
         return torch.stack(kept).sum() if kept else None
 
-    def begin(self) -> None:
-        """Starts a forward: the passes of a shared layer are counted from 0."""
+    def begin(self, mask_BT: Tensor | None, example_ids: Tensor | None) -> None:
+        """Starts a forward over a batch with this attention mask; examples below 0 are fillers."""
+        self.batch.mask = _counted(mask_BT, example_ids)
         for mixer in self._mixers.values():
-            mixer.passes = 0
+            mixer.begin()
 
     def forget(self) -> None:
         """Drops everything that was computed from weights and kept."""
@@ -63,6 +66,13 @@ class Routing:
     def free_layers(self) -> int:
         """How many of the lowest layers run without any mixer; 0 where nothing is installed."""
         return min((self.sites[key].index for key in self._mixers), default=0)
+
+
+def _counted(mask_BT: Tensor | None, example_ids: Tensor | None) -> Tensor | None:
+    if example_ids is None:
+        return mask_BT
+    real = (example_ids >= 0).unsqueeze(-1)
+    return real if mask_BT is None else mask_BT.bool() & real
 
 
 def check_active(names: Sequence[str], fusion: str | None) -> None:

@@ -15,14 +15,16 @@ from fusion_pipeline.sites.taps import Tap
 
 @dataclass(frozen=True, kw_only=True)
 class SiteInput:
-    """What a fusion sees at a site: the adapter input `x` and the sub-layer output `sublayer`.
+    """What a fusion sees at a site: the adapter input `x`, the sub-layer output `sublayer`, the batch's `mask`.
 
     `sublayer` is h where adapters read after the residual sum (Pfeiffer) and the fusion asked for it, and
-    x itself elsewhere. Shapes: (batch, tokens, hidden).
+    x itself elsewhere. `mask` is 1 for tokens that count and 0 for padding and fillers; None: all count.
+    Shapes: x and sublayer (batch, tokens, hidden), mask (batch, tokens) or (batch, 1).
     """
 
     x: Tensor
     sublayer: Tensor
+    mask: Tensor | None = None
 
 
 Mix = Callable[[SiteInput], Tensor]

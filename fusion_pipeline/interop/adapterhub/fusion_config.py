@@ -83,6 +83,12 @@ def _notes(config: dict[str, Any], parallel: bool) -> list[str]:
 
 def write_config(spec: AdapterFusionSpec, *, parallel: bool) -> dict[str, Any]:
     """The fusion config that computes the same there; a temperature goes into the query's weights."""
+    if spec.heads > 1:
+        raise PipelineError(
+            f"AdapterHub's AdapterFusion has one head, and this one has {spec.heads}",
+            where="run",
+            hint="train it with fusion.heads=1, or export its adapters one by one",
+        )
     if spec.doubled_residual != parallel:
         raise PipelineError(
             "`adapters` adds the residual twice over parallel adapters, and nowhere else: "
