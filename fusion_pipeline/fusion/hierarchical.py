@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -34,8 +34,8 @@ class HierarchicalSpec:
     groups: dict[str, Any] | None = None
     inner: str = "adapterfusion"
     outer: str = "adapterfusion"
-    inner_options: dict[str, Any] = field(default_factory=dict)
-    outer_options: dict[str, Any] = field(default_factory=dict)
+    inner_options: dict[str, Any] | None = None
+    outer_options: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.groups is not None:
@@ -45,7 +45,7 @@ class HierarchicalSpec:
 
     def part(self, level: str) -> FusionSpec:
         """The checked settings of `inner` or `outer`."""
-        name, options = getattr(self, level), getattr(self, f"{level}_options")
+        name, options = getattr(self, level), getattr(self, f"{level}_options") or {}
         try:
             spec: FusionSpec = registry.build("fusion", name, **options)
         except PipelineError as error:
