@@ -110,8 +110,9 @@ class Hierarchical(Fusion):
 
     def penalty(self) -> Tensor | None:
         """The sum of the parts' penalties."""
-        terms = [term for fusion in self._parts() if (term := fusion.penalty()) is not None]
-        return torch.stack(terms).sum() if terms else None
+        terms = [fusion.penalty() for fusion in self._parts()]
+        kept = [term for term in terms if term is not None]
+        return torch.stack(kept).sum() if kept else None
 
     def _parts(self) -> list[Fusion]:
         return [m for m in (*self.inner.values(), self.outer) if isinstance(m, Fusion)]
