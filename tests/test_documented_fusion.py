@@ -5,10 +5,9 @@ from pathlib import Path
 
 import mechanisms as m
 import pytest
-import tiny
 import torch
 
-from fusion_pipeline import registry
+from fusion_pipeline import AdaptedModel, registry
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.registry import folders
 
@@ -32,18 +31,17 @@ def added(tmp_path, monkeypatch):
     return "similarity"
 
 
-def test_the_documented_fusion_weighs_and_answers(added, made):
+def test_the_documented_fusion_weighs_and_is_saved(added, made):
     parts, x = m.adapters(), m.draw(2, 4, m.D)
     fused = m.fusion(added)(m.site(x), m.bank(parts))
     each = torch.stack([part(x) for part in parts.values()], -2)
     weights = torch.softmax((each * x.unsqueeze(-2)).sum(-1), -1)
     torch.testing.assert_close(fused.weights, weights)
     torch.testing.assert_close(fused.delta, (weights.unsqueeze(-1) * each).sum(-2))
-    model = tiny.adapted()
-    for name in ("a", "b"):
-        model.load_adapter(made.adapters / name)
-    model.add_fusion("mine", registry.build("fusion", added, temperature=2), ["a", "b"])
-    model.set_active(["a", "b"], fusion="mine")
-    assert model.predict(["a lamp"], fusion_weights=True, task="a")[0].fusion_weights
+    words = (f"fusion={added}", "fusion.temperature=2", f"target={made.files['a']}", "trainer.max_steps=1")
+    made.stage("stage=fusion", "adapters=[a,b]", "name=mine", *words)
+    model = AdaptedModel.load(made.out / "fusion" / "mine")
+    assert model.fusions["mine"].spec.temperature == 2
+    assert model.predict(["a lamp"], fusion_weights=True)[0].fusion_weights
     with pytest.raises(PipelineError, match="temperature=0"):
         registry.build("fusion", added, temperature=0.0)

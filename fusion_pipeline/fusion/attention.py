@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ class AttentionSpec:
     """
 
     kind: str = "attention"
+    wants: ClassVar[frozenset[str]] = frozenset()
     heads: int = 4
     temperature: float = 1.0
     dropout: float = 0.0
@@ -43,11 +44,6 @@ class AttentionSpec:
         require(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 up to, but not, 1")
         require(self.pool in ("mean", "first"), "pool", self.pool, "mean or first")
         require(self.init_std >= 0, "init_std", self.init_std, "0 or more")
-
-    @property
-    def wants(self) -> frozenset[str]:
-        """Nothing."""
-        return frozenset()
 
     def build(self, d_in: int, d_out: int, adapters: Sequence[str]) -> Attention:
         """The fusion of one site; it needs outputs x + Δ, and so D_in = D_out."""

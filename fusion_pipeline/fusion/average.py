@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,11 +17,7 @@ class AverageSpec:
     """The mean of the deltas. No parameters: only the head trains. What every other fusion has to beat."""
 
     kind: str = "average"
-
-    @property
-    def wants(self) -> frozenset[str]:
-        """Nothing."""
-        return frozenset()
+    wants: ClassVar[frozenset[str]] = frozenset()
 
     def build(self, d_in: int, d_out: int, adapters: Sequence[str]) -> Average:
         """The fusion of one site."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ class GatingSpec:
     """
 
     kind: str = "gating"
+    wants: ClassVar[frozenset[str]] = frozenset()
     gate: Literal["softmax", "sigmoid"] = "softmax"
     hidden: int = 16
     activation: str = "relu"
@@ -45,11 +46,6 @@ class GatingSpec:
                 where="fusion.activation",
                 hint=did_you_mean(self.activation, ACTIVATIONS),
             )
-
-    @property
-    def wants(self) -> frozenset[str]:
-        """Nothing."""
-        return frozenset()
 
     def build(self, d_in: int, d_out: int, adapters: Sequence[str]) -> Gating:
         """The fusion of one site."""

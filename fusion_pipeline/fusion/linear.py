@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,15 +24,11 @@ class LinearSpec:
     """
 
     kind: str = "linear"
+    wants: ClassVar[frozenset[str]] = frozenset()
     init_std: float = 0.02
 
     def __post_init__(self) -> None:
         require(self.init_std >= 0, "init_std", self.init_std, "0 or more")
-
-    @property
-    def wants(self) -> frozenset[str]:
-        """Nothing."""
-        return frozenset()
 
     def build(self, d_in: int, d_out: int, adapters: Sequence[str]) -> Linear:
         """The fusion of one site."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ class RouterSpec:
     """
 
     kind: str = "router"
+    wants: ClassVar[frozenset[str]] = frozenset()
     k: int | None = None
     per: Literal["token", "sequence"] = "token"
     balance: float = 0.01
@@ -44,11 +45,6 @@ class RouterSpec:
         require(self.balance >= 0, "balance", self.balance, "0 (off) or more")
         require(0 <= self.noise < 1, "noise", self.noise, "a number from 0 (off) up to, but not, 1")
         require(self.init_std >= 0, "init_std", self.init_std, "0 or more")
-
-    @property
-    def wants(self) -> frozenset[str]:
-        """Nothing."""
-        return frozenset()
 
     def build(self, d_in: int, d_out: int, adapters: Sequence[str]) -> Router:
         """The fusion of one site."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,6 +29,7 @@ class ScaLearnSpec:
     """
 
     kind: str = "scalearn"
+    wants: ClassVar[frozenset[str]] = frozenset()
     per: Literal["dimension", "layer", "shared_dimension", "shared"] = "dimension"
     init_sum: float = 2.0
     init_std: float = 0.001
@@ -38,11 +39,6 @@ class ScaLearnSpec:
         require(self.per in PER, "per", self.per, f"one of: {', '.join(PER)}")
         require(self.init_std >= 0, "init_std", self.init_std, "0 or more")
         require(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 up to, but not, 1")
-
-    @property
-    def wants(self) -> frozenset[str]:
-        """Nothing."""
-        return frozenset()
 
     def build(self, d_in: int, d_out: int, adapters: Sequence[str]) -> ScaLearn:
         """The fusion of one site."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ class WeightedSpec:
     """
 
     kind: str = "weighted"
+    wants: ClassVar[frozenset[str]] = frozenset()
     learnable: bool = True
     init: Literal["uniform", "normal"] = "uniform"
     init_std: float = 1.0
@@ -34,11 +35,6 @@ class WeightedSpec:
     def __post_init__(self) -> None:
         require(self.init in ("uniform", "normal"), "init", self.init, "uniform or normal")
         require(self.init_std >= 0, "init_std", self.init_std, "0 or more")
-
-    @property
-    def wants(self) -> frozenset[str]:
-        """Nothing."""
-        return frozenset()
 
     def build(self, d_in: int, d_out: int, adapters: Sequence[str]) -> Weighted:
         """The fusion of one site."""
