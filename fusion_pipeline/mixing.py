@@ -67,6 +67,12 @@ class Mixer:
             self.observer(self._pass_key(), self.bank.names, seen)
         return fused.delta
 
+    def begin(self) -> None:
+        """A new forward: the passes of a shared layer are counted from 0."""
+        self.passes = 0
+        if self.fusion is not None:
+            self.fusion.begin()
+
     def forget(self) -> None:
         """Drops what bank and fusion keep from one evaluation to the next."""
         self.bank.forget()

@@ -118,7 +118,9 @@ class AdaptedModel(Recomputing, nn.Module):
         rows = [row for part in parts for row in part.rows]
         widths = self._routing.widths(rows).items()
         keys = {key: dims for key, dims in widths if any(part.at(key) is not None for part in parts)}
-        modules: dict[str, nn.Module] = {key: spec.build(*dims, len(parts)) for key, dims in keys.items()}
+        modules: dict[str, nn.Module] = {
+            key: spec.build(*dims, tuple(adapters)) for key, dims in keys.items()
+        }
         self.fusions.put(name, PerSite(spec, modules).to(self._device()))
 
     def add_head(self, name: str, spec: HeadSpec) -> None:
@@ -158,10 +160,11 @@ class AdaptedModel(Recomputing, nn.Module):
         chosen = [self.adapters[name] for name in adapters] + [self.heads[name] for name in heads]
         chosen += [] if fusion is None else [self.fusions[fusion]]
         for part in chosen:
-            fusions: list[nn.Module] = [m for m in part.modules() if isinstance(m, Fusion)]
-            for module in fusions or [part]:
-                # A fusion decides for itself which of its parameters can learn.
-                module.requires_grad_(True)
+            part.requires_grad_(True)
+            for module in part.modules():
+                if isinstance(module, Fusion):
+                    # A fusion decides for itself which of its parameters can learn.
+                    module.requires_grad_(True)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> AdaptedModel:

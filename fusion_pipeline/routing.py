@@ -35,6 +35,7 @@ class Routing:
     def install(self, parts: Mapping[str, PerSite], fusion: PerSite | None) -> None:
         """Attaches these adapters, under the fusion where there is one; what was attached is taken off."""
         self.input.prompt = next((p for part in parts.values() if (p := part.at(prompted.KEY))), None)
+        self.forget()
         for key in self._mixers:
             self.sites[key].detach()
         self._mixers = {}
@@ -59,7 +60,7 @@ class Routing:
         self.batch.mask = _counted(mask_BT, example_ids)
         self.batch.virtual = self.input.virtual
         for mixer in self._mixers.values():
-            mixer.passes = 0
+            mixer.begin()
 
     def forget(self) -> None:
         """Drops everything that was computed from weights and kept."""

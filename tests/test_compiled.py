@@ -5,6 +5,8 @@ import tiny
 import torch
 from placed import fused_model, with_adapter
 
+from fusion_pipeline import registry
+
 LABELS = torch.tensor([0, 1, 1])
 
 
@@ -42,6 +44,23 @@ def gradients(model, forward):
 def test_a_compiled_training_forward_is_one_graph_with_the_same_loss_and_gradients(what):
     model = built(what)
     loss, plain = gradients(model, model)
+    compiled_loss, compiled = gradients(model, whole(model))
+    torch.testing.assert_close(compiled_loss, loss, rtol=0, atol=1e-6)
+    assert plain.keys() == compiled.keys() == set(model.trained_state())
+    for name, gradient in plain.items():
+        torch.testing.assert_close(compiled[name], gradient, rtol=0, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("values", [{"kind": "router"}, {"kind": "hierarchical", "outer": "router"}])
+def test_a_fusion_that_keeps_things_between_calls_is_one_graph_in_training_too(values):
+    model = built("adapter")
+    for name in ("two", "three"):
+        model.add_adapter(name, tiny.bottleneck())
+    kind, options = values["kind"], {k: v for k, v in values.items() if k != "kind"}
+    model.add_fusion("kept", registry.build("fusion", kind, **options), ["one", "two", "three"])
+    model.set_active(["one", "two", "three"], fusion="kept", head="task")
+    model.train_only(fusion="kept", heads=["task"])
+    loss, plain = gradients(model, model.train())
     compiled_loss, compiled = gradients(model, whole(model))
     torch.testing.assert_close(compiled_loss, loss, rtol=0, atol=1e-6)
     assert plain.keys() == compiled.keys() == set(model.trained_state())

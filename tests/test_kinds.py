@@ -5,7 +5,7 @@ import tiny
 import torch
 from kinds import EACH, KINDS, LABELS, add_kind, gradients, outputs, part, spec_of, with_kind
 
-from fusion_pipeline import AdaptedModel, store
+from fusion_pipeline import AdaptedModel, registry, store
 from fusion_pipeline.adapters.building import count_parameters
 from fusion_pipeline.adapters.module_bank import alone, bank_of
 from fusion_pipeline.errors import PipelineError
@@ -207,3 +207,16 @@ def test_the_stages_fuse_evaluate_and_serve_different_kinds(tmp_path):
     for row, found in zip(said, tiny.probabilities(model, said), strict=True):
         assert found == pytest.approx(row["probabilities"], abs=1e-4)
     tiny.stage("stage=evaluate", f"run={folder}", f"output_root={tmp_path}")
+
+
+@pytest.mark.parametrize("fusion", registry.options("fusion"))
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "prompt"])
+def test_every_fusion_runs_and_trains_over_it(kind, fusion):
+    model = with_kind("bert", kind, std=0.1)
+    add_kind(model, kind, "two", std=0.1, seed=1)
+    model.add_fusion("mix", registry.build("fusion", fusion), ["one", "two"])
+    model.set_active(["one", "two"], fusion="mix")
+    model.train_only(fusion="mix", heads=["task"])
+    assert outputs(model).logits.isfinite().all()
+    model.train()
+    assert set(gradients(model)) == set(model.trained_state())

@@ -109,19 +109,8 @@ def test_the_wrong_kind_of_folder_is_refused(made):
     )
 
 
-def test_a_placement_without_that_tap_is_refused_before_training(made):
-    words = ("stage=adapters", f"task={made.files['a']}", "name=inner", "adapter.placement=houlsby")
-    made.stage(*words)
-    refused(
-        lambda: made.stage(
-            "stage=fusion",
-            "adapters=[inner]",
-            f"target={made.files['a']}",
-            "name=x",
-            "fusion.query_before_norm=true",
-        ),
-        match="asks for the sublayer tensor",
-    )
+def test_adapters_at_different_sites_are_refused_before_training(made):
+    made.stage("stage=adapters", f"task={made.files['a']}", "name=inner", "adapter.placement=houlsby")
     refused(
         lambda: made.stage("stage=fusion", "adapters=[a,inner]", f"target={made.files['a']}", "name=x"),
         match="do not share their sites",

@@ -2,6 +2,16 @@
 
 from fusion_pipeline.adapters.bank import Bank, Hidden, LowRankBank
 from fusion_pipeline.adapters.bottleneck import Bottleneck, BottleneckSpec
+from fusion_pipeline.adapters.delta_bank import DeltaBank
 from fusion_pipeline.adapters.spec import AdapterSpec, LowRank
 
-__all__ = ["AdapterSpec", "Bank", "Bottleneck", "BottleneckSpec", "Hidden", "LowRank", "LowRankBank"]
+__all__ = [
+    "AdapterSpec",
+    "Bank",
+    "Bottleneck",
+    "BottleneckSpec",
+    "DeltaBank",
+    "Hidden",
+    "LowRank",
+    "LowRankBank",
+]

@@ -6,6 +6,7 @@ the first two never need the (tokens × N × hidden) tensor:
 
     q·Δ_n        = s_n (U_nᵀ q)·z_n + s_n q·c_n
     Σ_n w_n Δ_n  = [s_1 U_1 … s_N U_N] (w ∘ z) + Σ_n w_n s_n c_n
+    Σ_n ω_n ∘ Δ_n = [diag(ω_1) s_1 U_1 … diag(ω_N) s_N U_N] z + Σ_n ω_n ∘ s_n c_n    (ω the same for all tokens)
 """
 
 from __future__ import annotations
@@ -41,8 +42,16 @@ class Bank(Protocol):
         """Σ_n w_n Δ_n: (…, D_out)."""
         ...
 
+    def combine_scaled(self, scales: Tensor, hidden: Hidden) -> Tensor:
+        """Σ_n ω_n ∘ Δ_n with scales ω (N, D_out) or (N, 1) for all tokens: (…, D_out)."""
+        ...
+
     def deltas(self, hidden: Hidden) -> Tensor:
         """Every delta: (…, N, D_out)."""
+        ...
+
+    def subset(self, names: Sequence[str]) -> Bank:
+        """A bank of some of these adapters, in the order of the names."""
         ...
 
 
@@ -87,6 +96,13 @@ class Stack:
         parts = hidden.split(self.widths, dim=-1)
         return torch.cat([part * weights[..., n : n + 1] for n, part in enumerate(parts)], dim=-1)
 
+    def per_column(self, rows: Tensor) -> Tensor:
+        """Repeats each adapter's row of (N, K) for every column of its part: (ΣR, K)."""
+        if self.uniform:
+            return rows.repeat_interleave(self.widths[0], dim=0)
+        parts = zip(rows.unbind(0), self.widths, strict=True)
+        return torch.cat([row.expand(width, -1) for row, width in parts])
+
 
 class LowRankBank:
     """A bank of low-rank adapters of any widths, activations and scales.
@@ -104,6 +120,11 @@ class LowRankBank:
         """The adapters' parts, in order."""
         return [module.low_rank() for module in self.modules]  # type: ignore[operator]
 
+    @property
+    def trains(self) -> bool:
+        """Whether gradients are to reach an adapter's own parameters."""
+        return torch.is_grad_enabled() and any(p.requires_grad for m in self.modules for p in weights_of(m))
+
     def version(self) -> object:
         """Changes whenever a frozen weight does: stacks and folded matrices are kept as long as it stays."""
         return weight_version(p for module in self.modules for p in weights_of(module))
@@ -113,7 +134,7 @@ class LowRankBank:
         if torch.compiler.is_compiling():
             # Whether what is kept is still true cannot be asked inside a graph; stacking anew is little work.
             return _stack(self.parts())
-        if torch.is_grad_enabled() and any(p.requires_grad for m in self.modules for p in weights_of(m)):
+        if self.trains:
             # Fused optimisers change weights without a trace: nothing kept outlives a training forward.
             self._cached = None
             return _stack(self.parts())
@@ -138,7 +159,7 @@ class LowRankBank:
 
     def project(self, x: Tensor, stack: Stack) -> Tensor:
         """All pre-activations D_n drop(x) + b_n: one product, or one each where a dropout falls on x."""
-        rates = [part.input_dropout for part in self.parts()] if self._trains else [0.0]
+        rates = [part.input_dropout for part in self.parts()] if self.in_training else [0.0]
         if not any(rates):
             return F.linear(x, stack.down, stack.down_bias)
         inputs = [F.dropout(x, rate, training=rate > 0) for rate in rates]
@@ -148,7 +169,8 @@ class LowRankBank:
         return pre if stack.down_bias is None else pre + stack.down_bias
 
     @property
-    def _trains(self) -> bool:
+    def in_training(self) -> bool:
+        """Whether an adapter's own dropout is on."""
         return any(module.training for module in self.modules)
 
     def hidden(self, x: Tensor) -> Hidden:
@@ -167,6 +189,17 @@ class LowRankBank:
         stack = self.stack()
         mixed = F.linear(stack.spread(weights, hidden), stack.up)
         return mixed if stack.up_bias is None else mixed + weights @ stack.up_bias
+
+    def combine_scaled(self, scales: Tensor, hidden: Hidden) -> Tensor:
+        """Σ_n ω_n ∘ Δ_n: (N, D_out) or (N, 1), (…, ΣR) → (…, D_out), one product with scaled up-projections."""
+        stack = self.stack()
+        mixed = F.linear(hidden, stack.up * stack.per_column(scales).T)
+        return mixed if stack.up_bias is None else mixed + (scales * stack.up_bias).sum(0)
+
+    def subset(self, names: Sequence[str]) -> LowRankBank:
+        """A bank of some of these adapters; it stacks anew what this one may have stacked already."""
+        own = dict(zip(self.names, self.modules, strict=True))
+        return LowRankBank(names, [own[name] for name in names])
 
     def deltas(self, hidden: Hidden) -> Tensor:
         """Every delta: (…, ΣR) → (…, N, D_out)."""

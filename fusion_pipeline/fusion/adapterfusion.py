@@ -9,11 +9,12 @@ costs 2·N·D² a token. Moving the key to the query's side and the value behind
     Q·K_n = (Wkᵀ Q)·Δ_n + Q·bk,    c = Wv Σ_n p_n Δ_n,
 
 is the same function at a cost that hardly grows with N; Q·bk is equal for all n and drops out of the
-softmax unless dropout falls on the raw scores. `folded` goes one step further.
+softmax unless dropout falls on the raw scores. `folded` goes one step further; `multihead` is for several heads.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusion_pipeline.adapters.bank import Bank, LowRankBank
-from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.fusion.checks import check_heads, require
 from fusion_pipeline.fusion.folded import FoldedFusion, fold, pays, run
+from fusion_pipeline.fusion.multihead import attend
 from fusion_pipeline.fusion.spec import Fused, Fusion, softmax_over_adapters
 from fusion_pipeline.sites.site import SiteInput
 
@@ -37,7 +39,9 @@ class AdapterFusionSpec:
     `query_before_norm` takes the sub-layer output h as the query, in place of the adapter input.
     `residual_before`: the values are Δ_n + h, so that Wv acts on h too. `doubled_residual` adds the adapter
     input once more, as the `adapters` library does over parallel adapters: for fusions trained there.
-    `dropout` falls on the raw scores. Mixes deltas; the weights of a token sum to 1.
+    `dropout` falls on the raw scores. `heads` H splits queries, keys and values into H parts of D/H dimensions, each
+    with weights of its own. Mixes deltas; the weights of a token sum to 1.
+    Parameters a site: 2·(D² + D), and D² for the value, whatever N and H.
     Raises `PipelineError` for a value out of range.
     """
 
@@ -51,26 +55,29 @@ class AdapterFusionSpec:
     doubled_residual: bool = False
     init_std: float = 0.02
     value_off_diagonal: float = 1e-6
+    heads: int = 1
 
     def __post_init__(self) -> None:
-        _require(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 up to, but not, 1")
-        _require(self.temperature > 0, "temperature", self.temperature, "a number above 0")
-        _require(self.regularization >= 0, "regularization", self.regularization, "0 (off) or more")
-        _require(self.init_std >= 0, "init_std", self.init_std, "0 or more")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 up to, but not, 1")
+        require(self.temperature > 0, "temperature", self.temperature, "a number above 0")
+        require(self.regularization >= 0, "regularization", self.regularization, "0 (off) or more")
+        require(self.init_std >= 0, "init_std", self.init_std, "0 or more")
+        require(self.heads >= 1, "heads", self.heads, "1 or more")
 
     @property
     def wants(self) -> frozenset[str]:
         """h, where it is the query or part of the values."""
         return frozenset({"sublayer"} if self.query_before_norm or self.residual_before else ())
 
-    def build(self, d_in: int, d_out: int, adapters: int) -> AdapterFusion:
-        """The fusion of one site; its parameters live in D_out and do not depend on the adapters' number."""
+    def build(self, d_in: int, d_out: int, adapters: Sequence[str]) -> AdapterFusion:
+        """The fusion of one site; its parameters live in D_out and do not depend on the adapters."""
         return AdapterFusion(self, d_in, d_out)
 
 
 class AdapterFusion(Fusion):
     """p = softmax_n(dropout(Q·K_n) / T), Δ = Wv Σ_n p_n Δ_n.
 
+    With several heads each has its rows of Wq, Wk and Wv, and the weights are the mean over heads.
     With `residual_before` Δ = Wv (Σ_n p_n Δ_n + h) − h: the weights sum to 1, and h itself is added after.
     Shapes: x (…, D_in) → delta (…, D_out), weights (…, N).
     """
@@ -80,6 +87,7 @@ class AdapterFusion(Fusion):
 
     def __init__(self, spec: AdapterFusionSpec, d_in: int, d_out: int) -> None:
         super().__init__()
+        check_heads(spec.heads, d_out)
         self.spec = spec
         self.query = nn.Linear(d_in, d_out)
         self.key = nn.Linear(d_out, d_out)
@@ -108,6 +116,8 @@ class AdapterFusion(Fusion):
 
         A compiled forward keeps nothing: it cannot ask whether folded weights are still true.
         """
+        if self.spec.heads > 1:
+            return attend(self, site, bank)
         if not torch.compiler.is_compiling():
             if not self.training and not torch.is_grad_enabled() and isinstance(bank, LowRankBank):
                 return self._folded(site, bank)
@@ -148,13 +158,13 @@ class AdapterFusion(Fusion):
         return softmax_over_adapters(scores)
 
     def _folding_pays(self, site: SiteInput, bank: LowRankBank) -> bool:
-        if self.spec.residual_before and self._drops:
+        if self.spec.residual_before and self.drops:
             return False  # needs the query itself
         tokens = site.x.shape[:-1].numel()
         return pays(tokens, self.key.weight.shape[0], sum(part.width for part in bank.parts()))
 
     @property
-    def _drops(self) -> bool:
+    def drops(self) -> bool:
         """Whether dropout falls on the scores: then a constant added to all of them matters."""
         return self.training and self.spec.dropout > 0
 
@@ -168,7 +178,7 @@ class AdapterFusion(Fusion):
 
     def _key_offset(self, site: SiteInput) -> Tensor | None:
         """(Wq q + bq)·bk where dropout falls on the scores, with bk taken to the query's side."""
-        if not self._drops:
+        if not self.drops:
             return None
         onto = self.key.bias @ self.query.weight
         return self.query_input(site) @ onto + self.query.bias @ self.key.bias
@@ -198,8 +208,3 @@ def _minus_identity(weight: Tensor) -> Tensor:
     off = weight.detach().clone()
     off.diagonal().sub_(1.0)
     return off
-
-
-def _require(holds: bool, key: str, value: object, wanted: str) -> None:
-    if not holds:
-        raise PipelineError(f"fusion.{key}={value} is out of range", where=f"fusion.{key}", hint=wanted)

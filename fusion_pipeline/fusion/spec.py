@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -21,11 +22,15 @@ class Fused(NamedTuple):
 class Fusion(nn.Module):
     """One site's fusion: `(site input, bank) → Fused`.
 
-    `no_decay` names parameters that weight decay must leave alone, because the penalty pulls them
-    elsewhere than to zero.
+    The bank holds all adapters the fusion was built over or, for a prediction, some of them, by name.
+    `no_decay` names parameters that weight decay must leave alone, because zero means nothing for them.
+    `common` names submodules that all sites have in common: the model owns and saves them once.
+    `sums_to_one` says whether the weights of a token do; then one adapter alone counts fully.
     """
 
     no_decay: tuple[str, ...] = ()
+    common: tuple[str, ...] = ()
+    sums_to_one: bool = True
 
     def forward(self, site: SiteInput, bank: Bank) -> Fused:
         """The fused delta and the weights."""
@@ -34,6 +39,9 @@ class Fusion(nn.Module):
     def penalty(self) -> Tensor | None:
         """A term added to the training loss, or None."""
         return None
+
+    def begin(self) -> None:
+        """A new forward of the model starts: what the penalty needed of the last one is dropped."""
 
     def forget(self) -> None:
         """Drops what is kept from one evaluation to the next; nothing, unless a mechanism keeps something."""
@@ -52,8 +60,8 @@ class FusionSpec(Protocol):
         """Extra tensors the fusion asks of its sites: "sublayer"."""
         ...
 
-    def build(self, d_in: int, d_out: int, adapters: int) -> Fusion:
-        """The module for one site over that many adapters."""
+    def build(self, d_in: int, d_out: int, adapters: Sequence[str]) -> Fusion:
+        """The module for one site over these adapters; refuses adapters it cannot fuse."""
         ...
 
 

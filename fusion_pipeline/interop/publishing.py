@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from torch import nn
 
 from fusion_pipeline import store
 from fusion_pipeline.artefacts import weights_sha256, write_adapter, write_fusion, write_head
@@ -55,7 +57,10 @@ class Publishing:
         own = self.found.fusion is None and self.run.value("name") is not None
         folder = self.run.output_root / "adapters" / (self._name(name) if own else safe_name(name))
         config = {"adapter": _settings(self.model.adapters[name])}
-        return self._publish(folder, "adapter", config, lambda at: write_adapter(self.model, name, tasks, at))
+        parts = [self.model.adapters[name], *self._heads(tasks)]
+        return self._publish(
+            folder, "adapter", config, parts, lambda at: write_adapter(self.model, name, tasks, at)
+        )
 
     def _fusion(self, name: str, tasks: list[TaskSpec], places: dict[str, Path]) -> Path:
         folder = self.run.output_root / "fusion" / self._name("+".join(places))
@@ -64,15 +69,22 @@ class Publishing:
             folder,
             "fusion",
             {"fusion": _settings(self.model.fusions[name]), "adapters": lineage},
+            [self.model.fusions[name], *self._heads(tasks)],
             lambda at: write_fusion(self.model, name, tasks, at, parents=places, tuned=False),
             parents=lineage,
         )
 
     def _head(self, tasks: list[TaskSpec]) -> Path:
         if not tasks:
-            raise PipelineError("there is nothing here that can be saved", where=str(self.source))
+            said = "; ".join(["there is nothing here that can be saved", *self.found.notes])
+            raise PipelineError(said, where=str(self.source))
         folder = self.run.output_root / "heads" / self._name(tasks[0].name)
-        return self._publish(folder, "head", {}, lambda at: write_head(self.model, tasks, at))
+        return self._publish(
+            folder, "head", {}, self._heads(tasks), lambda at: write_head(self.model, tasks, at)
+        )
+
+    def _heads(self, tasks: Sequence[TaskSpec]) -> list[nn.Module]:
+        return [self.model.heads[task.name] for task in tasks]
 
     def _name(self, base: str) -> str:
         return self.run.artefact_name(safe_name(base))
@@ -82,10 +94,11 @@ class Publishing:
         folder: Path,
         kind: str,
         config: dict[str, Any],
+        parts: Sequence[nn.Module],
         write: Callable[[Path], None],
         parents: list[dict[str, Any]] | None = None,
     ) -> Path:
-        config = config | self._identity()
+        config = config | self._identity(parts)
         manifest = store.Manifest(
             kind=kind,
             name=folder.name,
@@ -97,6 +110,7 @@ class Publishing:
         )
         job = Job(run=self.run, folder=folder, config=config)
         if job.is_done():
+            self.run.console.print(f"{folder} is there already, with these very weights", soft_wrap=True)
             return folder
         folder.parent.mkdir(parents=True, exist_ok=True)
         with job.publish(manifest) as staging:
@@ -106,14 +120,14 @@ class Publishing:
             (staging / "README.md").write_text(imported_card(manifest, command_line()), encoding="utf-8")
         return folder
 
-    def _identity(self) -> dict[str, Any]:
+    def _identity(self, parts: Sequence[nn.Module]) -> dict[str, Any]:
         backbone = {key: value for key, value in self.run.section("backbone").items() if key != "_target_"}
         return {
             "stage": self.run.stage,
             "format": self.run.value("format"),
             "backbone": backbone,
             "backbone_weights": self.model.info.fingerprint,
-            "source_sha256": _digest(self.source),
+            "weights": _digest(parts),
             "columns": asdict(read_columns(self.run)),
         }
 
@@ -152,10 +166,11 @@ def _settings(part: Any) -> dict[str, Any]:
     return asdict(part.spec)  # type: ignore[call-overload]
 
 
-def _digest(folder: Path) -> str:
-    """sha256 over the folder's own files, whatever they are called."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors", ".bin"))
+def _digest(parts: Sequence[nn.Module]) -> str:
+    """sha256 over the weights themselves, whatever files they came in."""
     digest = hashlib.sha256()
-    for path in paths:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for part in parts:
+        for key, value in sorted(part.state_dict().items()):
+            digest.update(f"{key} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

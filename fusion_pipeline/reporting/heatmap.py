@@ -23,12 +23,15 @@ def draw_weights(weights: dict[str, Any]) -> Figure:
     from matplotlib.figure import Figure
 
     panels = {task: weight_matrix(sites) for task, sites in weights.items()}
+    # Scales may lie outside of 0 to 1.
+    low = min(0.0, *(table.min() for _, _, table in panels.values()))
+    high = max(1.0, *(table.max() for _, _, table in panels.values()))
     widest = max(len(adapters) for _, adapters, _ in panels.values())
     tallest = max(len(rows) for rows, _, _ in panels.values())
     figure = Figure(figsize=(len(panels) * (1.6 + 1.0 * widest), 1.6 + 0.42 * tallest), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (task, (rows, adapters, table)) in zip(axes, panels.items(), strict=True):
-        image = axis.imshow(table, cmap="viridis", vmin=0.0, vmax=1.0, aspect="auto")
+        image = axis.imshow(table, cmap="viridis", vmin=low, vmax=high, aspect="auto")
         axis.set_title(task)
         axis.set_xticks(range(len(adapters)), adapters, rotation=30, ha="right")
         axis.set_yticks(range(len(rows)), rows)
@@ -40,7 +43,7 @@ def draw_weights(weights: dict[str, Any]) -> Figure:
                 f"{value:.2f}",
                 ha="center",
                 va="center",
-                color="white" if value < 0.6 else "black",
+                color="white" if value < low + 0.6 * (high - low) else "black",
             )
         figure.colorbar(image, ax=axis, label="mean weight over tokens", shrink=0.8)
     return figure

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fusion_pipeline.artefact_json import task_specs
 from fusion_pipeline.run import Run
 
 if TYPE_CHECKING:
@@ -67,12 +68,12 @@ def _publish(run: Run, model: AdaptedModel, found: Imported, parents: dict[str, 
     for note in found.notes:
         run.console.print(f"  note: {note}", soft_wrap=True, markup=False)
     for path in saved:
-        run.console.print(f"saved: {path}", soft_wrap=True)
+        run.console.print(f"artefact: {path}", soft_wrap=True)
     _next(run, saved)
 
 
-def _next(run: Run, saved: list[Any]) -> None:
-    if saved:
+def _next(run: Run, saved: list[Path]) -> None:
+    if saved and task_specs(saved[-1]):
         run.console.print(
             f'next:  python -m fusion_pipeline stage=predict run={saved[-1]} text="..."',
             soft_wrap=True,

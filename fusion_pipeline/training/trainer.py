@@ -12,7 +12,6 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 
 from fusion_pipeline.errors import PipelineError
-from fusion_pipeline.fusion.spec import Fusion
 from fusion_pipeline.model import AdaptedModel
 from fusion_pipeline.sites.lower import STATES
 from fusion_pipeline.training.batches import BatchLoader, Examples, MixSpec, TaskBatches
@@ -100,12 +99,11 @@ class PipelineTrainer(Trainer):
     # --- optimisation -------------------------------------------------------------------------------
 
     def get_decay_parameter_names(self, model: nn.Module) -> list[str]:
-        """Without the parameters that a fusion's own penalty pulls elsewhere than to zero."""
+        """Without the parameters that their modules name in `no_decay`."""
         exempt = {
             f"{prefix}.{name}"
             for prefix, module in model.named_modules()
-            if isinstance(module, Fusion)
-            for name in module.no_decay
+            for name in getattr(module, "no_decay", ())
         }
         return [name for name in super().get_decay_parameter_names(model) if name not in exempt]
 

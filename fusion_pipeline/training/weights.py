@@ -29,7 +29,7 @@ class WeightTracker:
         """Adds one forward's weights."""
         self.names[site] = names
         mask = torch.ones_like(weights_BTN[..., 0]) if self.mask is None else self.mask.to(weights_BTN.dtype)
-        entropy = torch.special.entr(weights_BTN.float()).sum(-1)
+        entropy = torch.special.entr(_shares(weights_BTN.float())).sum(-1)
         columns = torch.cat(
             [weights_BTN.float(), entropy.unsqueeze(-1), torch.ones_like(entropy).unsqueeze(-1)], -1
         )
@@ -53,6 +53,12 @@ class WeightTracker:
                 "tokens": int(tokens),
             }
         return dict(found)
+
+
+def _shares(weights_BTN: Tensor) -> Tensor:
+    """|w| / Σ|w|: what scales and gates, which need not sum to 1, come to in shares."""
+    sizes = weights_BTN.abs()
+    return sizes / sizes.sum(-1, keepdim=True).clamp_min(torch.finfo(sizes.dtype).tiny)
 
 
 def mean_of_runs(results: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def read_config(
         value=bool(config.get("value", True)),
         regularization=_PENALTY if config.get("regularization", True) else 0.0,
         dropout=attention_dropout if dropout is None else float(dropout),
-        temperature=START_TEMPERATURE if config.get("temperature") else 1.0,
+        temperature=_temperature(config.get("temperature")),
         query_before_norm=bool(config.get("query_before_ln")),
         residual_before=bool(config.get("residual_before")),
         doubled_residual=parallel,
@@ -61,12 +61,20 @@ def read_config(
     return spec, _notes(config, parallel)
 
 
+def _temperature(said: Any) -> float:
+    """The value, for files that a person has completed; that library itself writes true or false."""
+    if isinstance(said, bool) or said is None:
+        return START_TEMPERATURE if said else 1.0
+    return float(said)
+
+
 def _notes(config: dict[str, Any], parallel: bool) -> list[str]:
     notes = []
-    if config.get("temperature"):
+    if config.get("temperature") is True:
         notes.append(
             f"the temperature is {START_TEMPERATURE:g}: `adapters` lowers it in every forward, evaluation "
-            "included, and keeps it in no file; set fusion.temperature where you know the last value"
+            "included, and keeps it in no file; where you know the last value, write it into "
+            "adapter_fusion_config.json in place of true"
         )
     if parallel:
         notes.append("a fusion of parallel adapters from `adapters`: the residual is added twice, as there")
@@ -75,6 +83,12 @@ def _notes(config: dict[str, Any], parallel: bool) -> list[str]:
 
 def write_config(spec: AdapterFusionSpec, *, parallel: bool) -> dict[str, Any]:
     """The fusion config that computes the same there; a temperature goes into the query's weights."""
+    if spec.heads > 1:
+        raise PipelineError(
+            f"AdapterHub's AdapterFusion has one head, and this one has {spec.heads}",
+            where="run",
+            hint="train it with fusion.heads=1, or export its adapters one by one",
+        )
     if spec.doubled_residual != parallel:
         raise PipelineError(
             "`adapters` adds the residual twice over parallel adapters, and nowhere else: "
