@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +24,7 @@ from torch.nn import functional as F
 from fusion_pipeline.adapters.bank import Bank, LowRankBank
 from fusion_pipeline.fusion.checks import check_heads, require
 from fusion_pipeline.fusion.folded import FoldedFusion, fold, pays, run
+from fusion_pipeline.fusion.identity import distance_to_identity
 from fusion_pipeline.fusion.multihead import attend
 from fusion_pipeline.fusion.spec import Fused, Fusion, softmax_over_adapters
 from fusion_pipeline.sites.site import SiteInput
@@ -187,24 +187,4 @@ class AdapterFusion(Fusion):
         """regularization · ‖I − Wv‖²_F."""
         if self.value is None or self.spec.regularization == 0:
             return None
-        distance: Tensor = _DistanceToIdentity.apply(self.value.weight)
-        return self.spec.regularization * distance
-
-
-class _DistanceToIdentity(torch.autograd.Function):
-    """‖I − W‖²_F with gradient 2 (W − I): nothing but W is kept for backward, and no identity is built."""
-
-    @staticmethod
-    def forward(ctx: Any, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(weight)
-        return _minus_identity(weight).square().sum()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _minus_identity(ctx.saved_tensors[0]) * (2 * gradient)
-
-
-def _minus_identity(weight: Tensor) -> Tensor:
-    off = weight.detach().clone()
-    off.diagonal().sub_(1.0)
-    return off
+        return self.spec.regularization * distance_to_identity(self.value.weight)
