@@ -30,9 +30,11 @@ stage:
 """
 PROBE = """\
 import json
+import os
 
 def run(run):
-    print(json.dumps({"config": run.config, "name": run.artefact_name("base"), "main": run.is_main_process}))
+    said = {"config": run.config, "name": run.artefact_name("base"), "main": run.is_main_process}
+    print(json.dumps(said | {"waits": os.environ.get("OMP_WAIT_POLICY")}))
     if run.value("input") == "break":
         raise RuntimeError("broken pipe dream")
     if run.value("input") == "full":

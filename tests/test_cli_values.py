@@ -109,3 +109,9 @@ def test_a_path_that_exists_is_that_path_whatever_it_looks_like(name, tmp_path, 
 def test_a_dataset_folder_below_the_data_root_may_have_a_comma(tmp_path):
     (tmp_path / "a,b").mkdir()
     assert composed("task=a,b", f"data.root={tmp_path}")["task"] == "a,b"
+
+
+def test_waiting_threads_give_their_core_away_unless_a_person_says_otherwise(cli):
+    environment = {"OMP_WAIT_POLICY": "ACTIVE"}
+    assert cli.seen(**environment)[0]["waits"] == "ACTIVE"
+    assert cli.seen()[0]["waits"] == "PASSIVE"
