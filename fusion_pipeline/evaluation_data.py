@@ -34,22 +34,31 @@ def load_evaluation_data(run: Run, folder: Path, manifest: Manifest) -> list[Tas
             where="task",
             hint="name the data to score it on: task=...",
         )
-    loaded = _named(run, given, heads, manifest) if given else _recorded(run, folder, manifest)
+    values, data, columns = evaluation_source(run, folder, manifest)
+    _check_number(values, heads, manifest)
+    loaded = load_tasks(values, data=data, columns=columns)
+    if not given:
+        _check_same(loaded, manifest)
     return [_as_head(data, head) for data, head in zip(loaded, heads, strict=True)]
 
 
-def _named(run: Run, given: Sequence[str], heads: Sequence[TaskSpec], manifest: Manifest) -> list[TaskData]:
-    if len(given) != len(heads):
+def evaluation_source(run: Run, folder: Path, manifest: Manifest) -> tuple[list[str], DataSpec, ColumnsSpec]:
+    """(tasks, where they come from, their columns): those of `task=`, or else those recorded."""
+    given = run.names("task")
+    return (given, read_data(run), read_columns(run)) if given else _recorded(run, folder, manifest)
+
+
+def _check_number(values: Sequence[str], heads: Sequence[TaskSpec], manifest: Manifest) -> None:
+    if len(values) != len(heads):
         raise PipelineError(
             f"'{manifest.name}' has {len(heads)} heads ({', '.join(head.name for head in heads)}), "
-            f"and {len(given)} tasks are named",
+            f"and {len(values)} tasks are named",
             where="task",
             hint="name one data set for each head, in their order",
         )
-    return load_tasks(given, data=read_data(run), columns=read_columns(run))
 
 
-def _recorded(run: Run, folder: Path, manifest: Manifest) -> list[TaskData]:
+def _recorded(run: Run, folder: Path, manifest: Manifest) -> tuple[list[str], DataSpec, ColumnsSpec]:
     config = _config(folder)
     data, columns = read_data(run), ColumnsSpec(**config["columns"])
     if data.source == "embedded":
@@ -66,9 +75,7 @@ def _recorded(run: Run, folder: Path, manifest: Manifest) -> list[TaskData]:
             data, **{f"max_{s}": config["data"].get(f"max_{s}") for s in ("train", "validation", "test")}
         )
     values = as_list(config["task"] if manifest.kind == "adapter" else config["target"])
-    loaded = load_tasks(_own(values, manifest, data), data=data, columns=columns)
-    _check_same(loaded, manifest)
-    return loaded
+    return _own(values, manifest, data), data, columns
 
 
 def _own(values: Sequence[str], manifest: Manifest, data: DataSpec) -> list[str]:

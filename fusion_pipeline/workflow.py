@@ -73,7 +73,7 @@ class Training:
             done = fit(self.model, [data.spec for data in self.tasks], splits, self._fit_spec(work, track))
             metrics = self._metrics(done)
             if self.run.is_main_process:
-                self._publish(done, metrics)
+                self.publish(done, metrics)
                 track.finish(metrics, self.lineage(), self.job.folder, self.kind)
                 self.job.finish()
         return metrics
@@ -109,7 +109,8 @@ class Training:
             "world_size": done.world_size,
         }
 
-    def _publish(self, done: Fit, metrics: dict[str, Any]) -> None:
+    def publish(self, done: Fit, metrics: dict[str, Any]) -> None:
+        """Writes the artefact with everything it leaves, and shows the table."""
         manifest = store.Manifest(
             kind=self.kind,
             name=self.name,
