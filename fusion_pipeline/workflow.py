@@ -21,10 +21,11 @@ from fusion_pipeline.model import AdaptedModel
 from fusion_pipeline.reporting.card import card
 from fusion_pipeline.reporting.heatmap import save_heatmap
 from fusion_pipeline.reporting.table import show_results
-from fusion_pipeline.reporting.tracking import TrackingSpec, tracking
+from fusion_pipeline.reporting.tracking import Tracker, TrackingSpec, tracking
 from fusion_pipeline.run import Run
 from fusion_pipeline.specs import Specs
 from fusion_pipeline.tasks.data import TaskData
+from fusion_pipeline.training.blend import Blend
 from fusion_pipeline.training.encoding import Encoded, encode_task
 from fusion_pipeline.training.fit import Fit, FitSpec, fit
 from fusion_pipeline.training.reuse import lower_layers
@@ -47,6 +48,9 @@ class Training:
     parents: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     adapters_learning_rate: float | None = None
+    blend: Blend | None = None
+    # Further metrics, taken of the trained model.
+    after: Callable[[], dict[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         if self.specs.trainer.reuse_lower_layers:
@@ -70,8 +74,8 @@ class Training:
             main=self.run.is_main_process,
         )
         with self.job.writing() as work, tracker as track:
-            done = fit(self.model, [data.spec for data in self.tasks], splits, self._fit_spec(work, track))
-            metrics = self._metrics(done)
+            done = fit(self.model, [data.spec for data in self.tasks], splits, self.fit_spec(work, track))
+            metrics = self._metrics(done) | (self.after() if self.after is not None else {})
             if self.run.is_main_process:
                 self.publish(done, metrics)
                 track.finish(metrics, self.lineage(), self.job.folder, self.kind)
@@ -86,7 +90,8 @@ class Training:
             "parents": self.parents,
         }
 
-    def _fit_spec(self, work: Path, track: Any) -> FitSpec:
+    def fit_spec(self, work: Path, track: Tracker) -> FitSpec:
+        """How it is trained."""
         return FitSpec(
             trainer=self.specs.trainer,
             mix=self.specs.mix,
@@ -97,6 +102,7 @@ class Training:
             use_wandb=track.active,
             adapters_learning_rate=self.adapters_learning_rate,
             publish=track.weights,
+            blend=self.blend,
         )
 
     def _metrics(self, done: Fit) -> dict[str, Any]:

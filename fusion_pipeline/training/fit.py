@@ -16,6 +16,7 @@ from fusion_pipeline.model import AdaptedModel
 from fusion_pipeline.tasks.spec import TaskSpec
 from fusion_pipeline.training.arguments import TrainerSpec, build_arguments
 from fusion_pipeline.training.batches import Collator, Examples, MixSpec
+from fusion_pipeline.training.blend import Blend
 from fusion_pipeline.training.callbacks import FusionWeightLog, KeepCheckpoints, Progress, last_checkpoint
 from fusion_pipeline.training.callbacks.checkpoints import seconds_of
 from fusion_pipeline.training.callbacks.fusion_weights import HISTORY, read_history
@@ -38,6 +39,7 @@ class FitSpec:
     use_wandb: bool = False
     adapters_learning_rate: float | None = None
     publish: Callable[[dict[str, Any], int], None] | None = None
+    blend: Blend | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,7 @@ def build_trainer(
         args,
         mix=spec.mix,
         adapters_learning_rate=spec.adapters_learning_rate,
+        blend=spec.blend,
         train_dataset=Examples(splits["train"]) if "train" in splits else None,
         eval_dataset=Examples(splits["validation"]) if "validation" in splits else None,
         data_collator=_collator(model, args.device.type),

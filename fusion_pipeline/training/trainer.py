@@ -15,6 +15,7 @@ from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.model import AdaptedModel
 from fusion_pipeline.sites.lower import STATES
 from fusion_pipeline.training.batches import BatchLoader, Examples, MixSpec, TaskBatches
+from fusion_pipeline.training.blend import Blend
 from fusion_pipeline.training.reuse import LowerStates
 from fusion_pipeline.training.weights import WeightTracker
 
@@ -35,9 +36,11 @@ class PipelineTrainer(Trainer):
         *,
         mix: MixSpec,
         adapters_learning_rate: float | None = None,
+        blend: Blend | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(model=model, args=args, **kwargs)
+        self.blend = blend
         self.mix = mix
         self.adapters_learning_rate = adapters_learning_rate
         self.lower_states: LowerStates | None = None
@@ -115,6 +118,23 @@ class PipelineTrainer(Trainer):
             own = {id(p) for p in self.model.adapters.parameters()}
             _split_groups(optimizer, own, self.adapters_learning_rate)
         return optimizer
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """The model's own loss; in training blended with another where there is one."""
+        if self.blend is None or not model.training:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        asked = {**inputs, **self.blend.asks}
+        loss, outputs = super().compute_loss(model, asked, True, num_items_in_batch)
+        # As Trainer does with the model's own: gradients are averaged over ranks, and items counted over all.
+        share = self.accelerator.num_processes / num_items_in_batch
+        loss = self.blend.loss(inputs, outputs, loss, share)
+        return (loss, outputs) if return_outputs else loss
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
