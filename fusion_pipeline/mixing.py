@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +21,13 @@ class Batch:
     """What the sites may know of the batch under way; it stays until the next forward.
 
     Layers that are checkpointed run again in backward, and must find what they had. `mask` (B, T) or (B, 1)
-    is 1 for tokens that count; None: all do. The first `virtual` tokens are a prompt's, and count.
+    is 1 for tokens that count; None: all do. The first `virtual` tokens are a prompt's, and count. `rows` is
+    which examples belong to which adapter, where each has its own.
     """
 
     mask: Tensor | None = None
     virtual: int = 0
+    rows: Mapping[str, slice] = field(default_factory=dict)
 
 
 class Mixer:

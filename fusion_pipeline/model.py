@@ -227,7 +227,7 @@ class AdaptedModel(Recomputing, nn.Module):
         head = self._head(task)
         logits = None
         if head is not None:
-            logits = head(self._features(head, states, inputs.get("attention_mask")))
+            logits = head(self.features(head, states, inputs.get("attention_mask")))
         loss = None
         if head is not None and logits is not None and labels is not None:
             penalty = self.penalty() if self.training else None
@@ -241,6 +241,13 @@ class AdaptedModel(Recomputing, nn.Module):
             last_hidden_state=states.last_hidden_state if output_hidden_states else None,
             fusion_weights=weights if output_fusion_weights else None,
         )
+
+    def features(self, head: Head, states: Any, mask_BT: Tensor | None) -> Tensor:
+        """What a head reads of the backbone's output: pooled (B, D), or (B, T, D) where it does not pool."""
+        hidden_BTD: Tensor = states.last_hidden_state
+        if not head.pools:
+            return hidden_BTD
+        return pool(hidden_BTD, mask_BT, self.info.pooling, getattr(states, "pooler_output", None))
 
     def penalty(self) -> Tensor | None:
         """The active fusion's penalty, summed over sites."""
@@ -284,12 +291,6 @@ class AdaptedModel(Recomputing, nn.Module):
             self.set_active(names, **active)
         twin.set_active(names, **active)
         return twin
-
-    def _features(self, head: Head, states: Any, mask_BT: Tensor | None) -> Tensor:
-        hidden_BTD: Tensor = states.last_hidden_state
-        if not head.pools:
-            return hidden_BTD
-        return pool(hidden_BTD, mask_BT, self.info.pooling, getattr(states, "pooler_output", None))
 
     def _head(self, task: str | None) -> Head | None:
         name = task if task is not None else self.active_head

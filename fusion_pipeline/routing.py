@@ -12,6 +12,7 @@ from fusion_pipeline.components import PerSite
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.fusion.spec import Fusion
 from fusion_pipeline.mixing import Batch, Mixer, Observer
+from fusion_pipeline.row_mixing import RowMixer
 from fusion_pipeline.sites import Site, SiteTable
 from fusion_pipeline.sites import input as prompted
 
@@ -32,13 +33,17 @@ class Routing:
         self.input = prompted.InputSite(backbone)
         self._hidden = int(backbone.config.hidden_size)
 
-    def install(self, parts: Mapping[str, PerSite], fusion: PerSite | None) -> None:
-        """Attaches these adapters, under the fusion where there is one; what was attached is taken off."""
+    def install(self, parts: Mapping[str, PerSite], fusion: PerSite | None, *, by_rows: bool = False) -> None:
+        """Attaches these adapters, under the fusion where there is one; what was attached is taken off.
+
+        `by_rows`: each adapter gets the examples that `batch.rows` says are its own.
+        """
         self.input.prompt = next((p for part in parts.values() if (p := part.at(prompted.KEY))), None)
         self.forget()
         for key in self._mixers:
             self.sites[key].detach()
         self._mixers = {}
+        mixer = RowMixer if by_rows else Mixer
         for key, site in self.sites.items():
             here = {name: part.at(key) for name, part in parts.items()}
             present = {name: module for name, module in here.items() if module is not None}
@@ -46,7 +51,7 @@ class Routing:
                 continue
             fuse = None if fusion is None else fusion.at(key)
             fuse = fuse if isinstance(fuse, Fusion) else None
-            self._mixers[key] = Mixer(key, present, fuse, batch=self.batch, shared=self._shared)
+            self._mixers[key] = mixer(key, present, fuse, batch=self.batch, shared=self._shared)
             site.attach(self._mixers[key], fusion.spec.wants if fusion is not None else frozenset())  # type: ignore[attr-defined]
 
     def penalty(self) -> Tensor | None:

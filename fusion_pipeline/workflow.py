@@ -65,7 +65,17 @@ class Training:
     def execute(self) -> dict[str, Any]:
         """Trains, publishes, shows the table; returns the metrics."""
         splits = encode(self.tasks, self.model.info, self.run.output_root)
-        tracker = tracking(
+        with self.job.writing() as work, self._tracker() as track:
+            done = fit(self.model, [data.spec for data in self.tasks], splits, self.fit_spec(work, track))
+            return self._conclude(done, track)
+
+    def conclude(self, done: Fit) -> dict[str, Any]:
+        """Publishes what was trained elsewhere; the caller holds `job.writing()`. Returns the metrics."""
+        with self._tracker() as track:
+            return self._conclude(done, track)
+
+    def _tracker(self) -> Any:
+        return tracking(
             tracking_spec(self.run),
             root=self.run.output_root,
             name=f"{self.kind}-{self.name}",
@@ -73,13 +83,13 @@ class Training:
             config=self.job.config | {"lineage": self.lineage()},
             main=self.run.is_main_process,
         )
-        with self.job.writing() as work, tracker as track:
-            done = fit(self.model, [data.spec for data in self.tasks], splits, self.fit_spec(work, track))
-            metrics = self._metrics(done) | (self.after() if self.after is not None else {})
-            if self.run.is_main_process:
-                self.publish(done, metrics)
-                track.finish(metrics, self.lineage(), self.job.folder, self.kind)
-                self.job.finish()
+
+    def _conclude(self, done: Fit, track: Tracker) -> dict[str, Any]:
+        metrics = self._metrics(done) | (self.after() if self.after is not None else {})
+        if self.run.is_main_process:
+            self.publish(done, metrics)
+            track.finish(metrics, self.lineage(), self.job.folder, self.kind)
+            self.job.finish()
         return metrics
 
     def lineage(self) -> dict[str, Any]:
@@ -90,8 +100,8 @@ class Training:
             "parents": self.parents,
         }
 
-    def fit_spec(self, work: Path, track: Tracker) -> FitSpec:
-        """How it is trained."""
+    def fit_spec(self, work: Path, track: Tracker | None = None) -> FitSpec:
+        """How it is trained, with checkpoints in `work`; without a tracker nothing is tracked."""
         return FitSpec(
             trainer=self.specs.trainer,
             mix=self.specs.mix,
@@ -99,9 +109,9 @@ class Training:
             work=work,
             label=f"{self.kind} {self.name}",
             resume=self.run.resume,
-            use_wandb=track.active,
+            use_wandb=track is not None and track.active,
             adapters_learning_rate=self.adapters_learning_rate,
-            publish=track.weights,
+            publish=None if track is None else track.weights,
             blend=self.blend,
         )
 

@@ -15,13 +15,20 @@ def run(run: Run) -> None:
 
     from fusion_pipeline.specs import check_tasks, read_specs
 
+    together = run.value("together") or False
+    if not isinstance(together, bool):
+        raise PipelineError(f"{together!r} is not true or false", where="together")
     check_tasks(run, "task")
     specs = read_specs(run)
 
     from fusion_pipeline.stages.adapter_training import train_adapter
+    from fusion_pipeline.stages.adapters_together import train_together
     from fusion_pipeline.tasks.data import load_tasks
 
     # All data is read and checked before the first adapter trains.
     loaded = load_tasks(values, data=specs.data, columns=specs.columns)
+    if together:
+        train_together(run, specs, loaded)
+        return
     for data in loaded:
         train_adapter(run, specs, data)

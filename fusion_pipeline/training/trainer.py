@@ -141,10 +141,14 @@ class PipelineTrainer(Trainer):
     ) -> Tensor:
         """One step; remembers the first whose loss is not finite."""
         loss = super().training_step(model, inputs, num_items_in_batch)
+        self.watch(loss)
+        return loss
+
+    def watch(self, loss: Tensor) -> None:
+        """Remembers this step where its loss is the first that is not finite."""
         step = self._bad_step.new_tensor(self.state.global_step + 1)
         bad = ~torch.isfinite(loss) & (self._bad_step < 0)
         self._bad_step = torch.where(bad, step, self._bad_step)
-        return loss
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         """Looks at the loss before anything is logged, evaluated or saved."""
