@@ -21,7 +21,14 @@ from fusion_pipeline.loss import step_loss
 from fusion_pipeline.mixing import Observer
 from fusion_pipeline.outputs import AdaptedOutput
 from fusion_pipeline.recomputing import Recomputing
-from fusion_pipeline.routing import Routing, check_active, check_layers, check_shared_sites, is_prompt
+from fusion_pipeline.routing import (
+    Routing,
+    check_active,
+    check_dropped,
+    check_layers,
+    check_shared_sites,
+    is_prompt,
+)
 from fusion_pipeline.sites import load_table
 
 if TYPE_CHECKING:
@@ -99,7 +106,7 @@ class AdaptedModel(Recomputing, nn.Module):
     def add_adapter(self, name: str, spec: AdapterSpec) -> None:
         """Adds an untrained adapter at every site that its kind takes."""
         rows = spec.rows(self.table)
-        check_layers(spec.skip_layers, len(self.table.layer_list(self.backbone)))
+        check_layers(spec.skip_layers, self.layers)
         part = build_adapter(spec, self._routing.widths(rows, spec.skip_layers))
         if is_prompt(part):
             self._routing.input.prepare(part, self.info)
@@ -151,6 +158,19 @@ class AdaptedModel(Recomputing, nn.Module):
         self._routing.install(parts, fusions if isinstance(fusions, PerSite) else None)
         self.active_adapters, self.active_fusion = names, fusion
         self.active_head = head if head is not None else self.active_head
+
+    def drop_layers(self, count: int) -> None:
+        """Runs the lowest `count` layers without their adapters and fusion, until `set_active` is called again.
+
+        Those layers are the bare backbone's and cost nothing more (AdapterDrop, Rücklé et al. 2021). A prompt stays.
+        """
+        check_dropped(count, self.layers)
+        self._routing.drop_layers(count)
+
+    @property
+    def layers(self) -> int:
+        """How many layers the backbone has."""
+        return len(self.table.layer_list(self.backbone))
 
     def train_only(
         self, *, adapters: Iterable[str] = (), fusion: str | None = None, heads: Iterable[str] = ()
@@ -281,7 +301,7 @@ class AdaptedModel(Recomputing, nn.Module):
     def __deepcopy__(self, memo: dict[int, Any]) -> AdaptedModel:
         # Hooks hold on to the modules they were made for: a copy must attach its own.
         active = {"fusion": self.active_fusion, "head": self.active_head}
-        names = self.active_adapters or None
+        names, dropped = self.active_adapters or None, self._routing.dropped
         self.set_active(None)
         try:
             twin = self.__class__.__new__(self.__class__)
@@ -289,7 +309,9 @@ class AdaptedModel(Recomputing, nn.Module):
             twin.__dict__ = deepcopy(self.__dict__, memo)
         finally:
             self.set_active(names, **active)
+            self.drop_layers(dropped)
         twin.set_active(names, **active)
+        twin.drop_layers(dropped)
         return twin
 
     def _head(self, task: str | None) -> Head | None:

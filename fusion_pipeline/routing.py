@@ -29,6 +29,8 @@ class Routing:
         self.sites = {site.key: site for site in sites}
         self._shared = table.shared
         self._mixers: dict[str, Mixer] = {}
+        self._wants: frozenset[str] = frozenset()
+        self.dropped = 0
         self.batch = Batch()
         self.input = prompted.InputSite(backbone)
         self._hidden = int(backbone.config.hidden_size)
@@ -42,7 +44,8 @@ class Routing:
         self.forget()
         for key in self._mixers:
             self.sites[key].detach()
-        self._mixers = {}
+        self._mixers, self.dropped = {}, 0
+        self._wants = fusion.spec.wants if fusion is not None else frozenset()  # type: ignore[attr-defined]
         mixer = RowMixer if by_rows else Mixer
         for key, site in self.sites.items():
             here = {name: part.at(key) for name, part in parts.items()}
@@ -52,11 +55,22 @@ class Routing:
             fuse = None if fusion is None else fusion.at(key)
             fuse = fuse if isinstance(fuse, Fusion) else None
             self._mixers[key] = mixer(key, present, fuse, batch=self.batch, shared=self._shared)
-            site.attach(self._mixers[key], fusion.spec.wants if fusion is not None else frozenset())  # type: ignore[attr-defined]
+            site.attach(self._mixers[key], self._wants)
+
+    def drop_layers(self, count: int) -> None:
+        """Takes what is installed off the lowest `count` layers and puts it on all others."""
+        before, self.dropped = self.dropped, count
+        for key, mixer in self._mixers.items():
+            site = self.sites[key]
+            if before <= site.index < count:
+                site.detach()
+            elif count <= site.index < before:
+                site.attach(mixer, self._wants)
 
     def penalty(self) -> Tensor | None:
         """The active fusion's penalty, summed over sites."""
-        terms = [mixer.fusion.penalty() for mixer in self._mixers.values() if mixer.fusion is not None]
+        running = [mixer for key, mixer in self._mixers.items() if self.sites[key].index >= self.dropped]
+        terms = [mixer.fusion.penalty() for mixer in running if mixer.fusion is not None]
         kept = [term for term in terms if term is not None]
         return torch.stack(kept).sum() if kept else None
 
@@ -123,6 +137,12 @@ def check_layers(skipped: Sequence[int], layers: int) -> None:
         )
     if len(set(skipped)) == layers:
         raise PipelineError("every layer is skipped: no adapter is left", where="adapter.skip_layers")
+
+
+def check_dropped(count: int, layers: int, where: str | None = None) -> None:
+    """Refuses to drop more layers than the backbone has."""
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= layers:
+        raise PipelineError(f"{count!r} layers cannot be dropped", where=where, hint=f"0 to {layers}")
 
 
 def is_prompt(part: PerSite) -> bool:

@@ -132,6 +132,9 @@ def identity(run: Run, sections: tuple[str, ...], **chosen: Any) -> dict[str, An
     for name in (*SECTIONS, *sections):
         config[name] = {key: value for key, value in run.section(name).items() if key != "_target_"}
     config["trainer"] = {key: value for key, value in config["trainer"].items() if key not in _RUNTIME}
+    if not config["trainer"].get("drop_lowest_layers"):
+        # As it was before there was such an option.
+        config["trainer"].pop("drop_lowest_layers", None)
     config["data"].pop("root", None)
     return config
 

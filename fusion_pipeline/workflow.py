@@ -22,6 +22,7 @@ from fusion_pipeline.reporting.card import card
 from fusion_pipeline.reporting.heatmap import save_heatmap
 from fusion_pipeline.reporting.table import show_results
 from fusion_pipeline.reporting.tracking import Tracker, TrackingSpec, tracking
+from fusion_pipeline.routing import check_dropped
 from fusion_pipeline.run import Run
 from fusion_pipeline.specs import Specs
 from fusion_pipeline.tasks.data import TaskData
@@ -56,6 +57,8 @@ class Training:
         if self.specs.trainer.reuse_lower_layers:
             # Refuses what cannot be reused now, and in a dry run too.
             lower_layers(self.model)
+        where = "trainer.drop_lowest_layers"
+        check_dropped(self.specs.trainer.drop_lowest_layers, self.model.layers - 1, where)
 
     @property
     def run(self) -> Run:
@@ -116,7 +119,10 @@ class Training:
         )
 
     def _metrics(self, done: Fit) -> dict[str, Any]:
-        return done.metrics | {
+        metrics: dict[str, Any] = {**done.metrics}
+        if done.dropped:
+            metrics["layers_dropped"] = done.dropped
+        return metrics | {
             "seconds": round(done.seconds, 2),
             "parameters": self.model.parameter_counts(),
             "steps": done.steps,

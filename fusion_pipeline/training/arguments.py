@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerSpec:
-    """The trainer's settings: TrainingArguments' own fields, and two of ours.
+    """The trainer's settings: TrainingArguments' own fields, and three of ours.
 
     `early_stopping_patience`: evaluations without a better score before training stops.
+    `drop_lowest_layers` n: every step runs without the adapters of the lowest k layers, k drawn from 0..n.
     `reuse_lower_layers`: the layers below every adapter run once for each example, not once an epoch.
     """
 
     fields: dict[str, Any]
     early_stopping_patience: int | None = None
     reuse_lower_layers: bool = False
+    drop_lowest_layers: int = 0
 
     def __post_init__(self) -> None:
         patience = self.early_stopping_patience
@@ -31,6 +33,9 @@ class TrainerSpec:
             raise _wrong("early_stopping_patience", patience, "a whole number of at least 1, or null")
         if not isinstance(self.reuse_lower_layers, bool):
             raise _wrong("reuse_lower_layers", self.reuse_lower_layers, "true or false")
+        dropped = self.drop_lowest_layers
+        if isinstance(dropped, bool) or not isinstance(dropped, int) or dropped < 0:
+            raise _wrong("drop_lowest_layers", dropped, "a whole number, 0 or more")
         for key in ("learning_rate", "num_train_epochs"):
             _check_number(key, self.fields.get(key, 1), lambda value: value > 0, "a number above 0")
         for key in ("weight_decay", "max_grad_norm", "warmup_steps"):
@@ -50,7 +55,13 @@ class TrainerSpec:
         values = dict(section)
         patience = values.pop("early_stopping_patience", None)
         reuse = values.pop("reuse_lower_layers", False)
-        return cls(fields=values, early_stopping_patience=patience, reuse_lower_layers=reuse)
+        dropped = values.pop("drop_lowest_layers", 0)
+        return cls(
+            fields=values,
+            early_stopping_patience=patience,
+            reuse_lower_layers=reuse,
+            drop_lowest_layers=dropped,
+        )
 
     @property
     def keep(self) -> int | None:

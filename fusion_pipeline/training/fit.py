@@ -44,7 +44,10 @@ class FitSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """What training left: metrics and outputs a split, the fusion's weights on validation, and what it took."""
+    """What training left: metrics and outputs a split, the fusion's weights on validation, and what it took.
+
+    `dropped`: the metrics without the adapters of the lowest 1, 2, … layers, where training dropped some.
+    """
 
     metrics: dict[str, dict[str, float]]
     outputs: dict[str, list[TaskOutputs]]
@@ -55,6 +58,7 @@ class Fit:
     epochs: float
     examples: dict[str, int] = field(default_factory=dict)
     world_size: int = 1
+    dropped: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
 
 def fit(
@@ -72,6 +76,7 @@ def fit(
             raise _disk(error, spec.work) from error
         trainer.check_finite()
         seconds = keep.seconds
+        dropped = _evaluate_dropped(trainer, tasks, splits)
         metrics, outputs, weights = evaluate_splits(trainer, tasks, splits, ("validation", "test"))
     return Fit(
         metrics=metrics,
@@ -83,6 +88,7 @@ def fit(
         epochs=float(trainer.state.epoch or 0.0),
         examples={split: sum(len(task) for task in parts) for split, parts in splits.items()},
         world_size=trainer.args.world_size,
+        dropped=dropped,
     )
 
 
@@ -90,8 +96,9 @@ def build_trainer(
     model: AdaptedModel, tasks: Sequence[TaskSpec], splits: dict[str, list[Encoded]], spec: FitSpec
 ) -> tuple[PipelineTrainer, KeepCheckpoints]:
     """The trainer with its callbacks; also what evaluation alone uses."""
+    unused = len(tasks) > 1 or spec.trainer.drop_lowest_layers > 0
     args = build_arguments(
-        spec.trainer, work=spec.work, seed=spec.seed, use_wandb=spec.use_wandb, unused=len(tasks) > 1
+        spec.trainer, work=spec.work, seed=spec.seed, use_wandb=spec.use_wandb, unused=unused
     )
     set_seed(spec.seed)
     keep = KeepCheckpoints(spec.trainer.keep)
@@ -101,6 +108,7 @@ def build_trainer(
         mix=spec.mix,
         adapters_learning_rate=spec.adapters_learning_rate,
         blend=spec.blend,
+        drop_lowest_layers=spec.trainer.drop_lowest_layers,
         train_dataset=Examples(splits["train"]) if "train" in splits else None,
         eval_dataset=Examples(splits["validation"]) if "validation" in splits else None,
         data_collator=_collator(model, args.device.type),
@@ -145,6 +153,18 @@ def evaluate_splits(
         outputs[name] = scorer.split(found.predictions, found.label_ids)
         weights[name] = trainer.fusion_weights
     return metrics, outputs, weights
+
+
+def _evaluate_dropped(
+    trainer: PipelineTrainer, tasks: Sequence[TaskSpec], splits: dict[str, list[Encoded]]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Metrics without the adapters of the lowest k layers, by k: from 1 to as many as training dropped."""
+    found = {}
+    for count in range(1, trainer.drop_lowest_layers + 1):
+        trainer.evaluated_without = count
+        found[str(count)] = evaluate_splits(trainer, tasks, splits, ("validation", "test"))[0]
+    trainer.evaluated_without = 0
+    return found
 
 
 def _plain(metrics: dict[str, float], split: str, single: bool) -> dict[str, float]:

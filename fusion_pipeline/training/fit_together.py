@@ -34,8 +34,7 @@ _ALONE = "together=false trains them one after the other"
 def check_trainer(spec: TrainerSpec) -> None:
     """Refuses settings that a joint training would not follow, and more than one process."""
     odd = sorted(key for key in spec.fields if key not in HONOURED)
-    if spec.reuse_lower_layers:
-        odd.append("reuse_lower_layers")
+    odd += [key for key in ("reuse_lower_layers", "drop_lowest_layers") if getattr(spec, key)]
     if spec.fields.get("eval_strategy", "epoch") not in ("epoch", "no"):
         odd.append("eval_strategy (epoch or no)")
     if spec.fields.get("lr_scheduler_type") in _SCHEDULES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -37,12 +38,16 @@ class PipelineTrainer(Trainer):
         mix: MixSpec,
         adapters_learning_rate: float | None = None,
         blend: Blend | None = None,
+        drop_lowest_layers: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(model=model, args=args, **kwargs)
         self.blend = blend
         self.mix = mix
         self.adapters_learning_rate = adapters_learning_rate
+        self.drop_lowest_layers = drop_lowest_layers
+        # The layers that an evaluation drops.
+        self.evaluated_without = 0
         self.lower_states: LowerStates | None = None
         self.tracker: WeightTracker | None = None
         self.fusion_weights: dict[str, Any] = {}
@@ -140,9 +145,16 @@ class PipelineTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> Tensor:
         """One step; remembers the first whose loss is not finite."""
+        if self.drop_lowest_layers:
+            self.model.drop_layers(self._drawn())
         loss = super().training_step(model, inputs, num_items_in_batch)
         self.watch(loss)
         return loss
+
+    def _drawn(self) -> int:
+        """How many layers this step drops: the same on all ranks, in all its micro-batches and after resuming."""
+        draw = np.random.default_rng([self.args.seed, self.state.global_step])
+        return int(draw.integers(self.drop_lowest_layers + 1))
 
     def watch(self, loss: Tensor) -> None:
         """Remembers this step where its loss is the first that is not finite."""
@@ -176,6 +188,7 @@ class PipelineTrainer(Trainer):
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """Trainer's loop, with the fusion's weights summed on the way."""
         model = self.accelerator.unwrap_model(self.model)
+        model.drop_layers(self.evaluated_without)
         if model.active_fusion is None:
             return super().evaluation_loop(*args, **kwargs)
         self.tracker = WeightTracker()
