@@ -50,6 +50,8 @@ class Training:
     notes: list[str] = field(default_factory=list)
     adapters_learning_rate: float | None = None
     blend: Blend | None = None
+    # Tasks whose heads are kept as they are, with data to score them on.
+    kept: Sequence[TaskData] = ()
     # Further metrics, taken of the trained model.
     after: Callable[[], dict[str, Any]] | None = None
 
@@ -99,7 +101,7 @@ class Training:
         """Backbone, data and parent adapters of the artefact."""
         return {
             "backbone": self.model.info.describe(),
-            "data": [describe_data(data) for data in self.tasks],
+            "data": [describe_data(data) for data in (*self.tasks, *self.kept)],
             "parents": self.parents,
         }
 
@@ -139,7 +141,7 @@ class Training:
             config=self.job.config,
             seed=self.run.seed,
             backbone=self.model.info.describe(),
-            data=[describe_data(data) for data in self.tasks],
+            data=[describe_data(data) for data in (*self.tasks, *self.kept)],
             parents=self.parents,
             notes=self.notes,
         )

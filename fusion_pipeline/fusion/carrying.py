@@ -34,14 +34,19 @@ def carry(former: nn.Module, fresh: nn.Module) -> None:
 
 def spec_over(spec: Any, adapters: Sequence[str]) -> Any:
     """The settings of a fusion with fewer adapters: a router cannot choose more than there are."""
+    check_carried(spec)
+    wanted = getattr(spec, "k", None)
+    return spec if wanted is None or wanted <= len(adapters) else replace(spec, k=len(adapters))
+
+
+def check_carried(spec: Any) -> None:
+    """Refuses a fusion whose parts are made for the very adapters it has."""
     if spec.kind == "hierarchical":
         raise PipelineError(
             "the groups of a hierarchical fusion do not outlive a change of its adapters",
-            where="run",
+            where="fusion",
             hint="train a fusion of the adapters wanted, with fusion.groups of its own",
         )
-    wanted = getattr(spec, "k", None)
-    return spec if wanted is None or wanted <= len(adapters) else replace(spec, k=len(adapters))
 
 
 def _carry_entries(former: nn.Module, fresh: PerAdapter) -> None:

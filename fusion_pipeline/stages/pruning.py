@@ -15,7 +15,7 @@ from fusion_pipeline.artefact_json import read_model
 from fusion_pipeline.artefacts import FUSION, find_parent, load_model, write_fusion
 from fusion_pipeline.components import PerSite
 from fusion_pipeline.derived import derived_run, section_of
-from fusion_pipeline.fusion.carrying import carry, spec_over
+from fusion_pipeline.fusion.carrying import carry, check_carried, spec_over
 from fusion_pipeline.job import Job
 from fusion_pipeline.model import AdaptedModel
 from fusion_pipeline.plan import show_done, show_next
@@ -40,7 +40,7 @@ def prune(run: Run, folder: Path, manifest: Manifest, tasks: Sequence[TaskData])
     model = load_model(folder, backbone=run.section("backbone").get("path"))
     spec, adapters = _spec(model), list(model.active_adapters)
     # Refuses now what cannot be carried over at the end.
-    spec_over(spec, adapters)
+    check_carried(spec)
     sections = {"adapters": adapters, "fusion": section_of("fusion", spec)}
     own = derived_run(run, folder, manifest, tasks_as="target", **sections)
     announce(run, f"prune: fusion '{manifest.name}' into '{name}'", model.info.name, tasks)
