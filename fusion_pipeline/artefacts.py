@@ -153,18 +153,20 @@ def _first_head(saved: dict[str, Any]) -> str | None:
 
 def find_parent(folder: Path, manifest: store.Manifest, name: str) -> Path:
     """The folder of one of a fusion's adapters, with the very weights the fusion was trained over."""
-    wanted = next((p["sha256"] for p in manifest.parents if p["name"] == name), None)
     own = safe_name(name)  # an imported adapter may bear any name
-    places = [folder / PARENTS / own, folder.resolve().parent.parent / "adapters" / own]
+    inside, beside = folder / PARENTS / own, folder.resolve().parent.parent / "adapters" / own
+    wanted = next((p.get("sha256") for p in manifest.parents if p["name"] == name), None)
+    # Adapters that were trained with the fusion lie inside it, and its own manifest vouches for them.
+    places = [inside] if wanted is None else [inside, beside]
     found = [place for place in places if (place / store.MANIFEST).is_file()]
     if not found:
         raise PipelineError(
             f"the fusion needs the adapter '{name}', which is gone",
-            where=str(places[1]),
+            where=str(places[-1]),
             hint="put the adapter's folder there, or train it again with the same config and seed",
         )
     for place in found:
-        if weights_sha256(place) == wanted:
+        if wanted is None or weights_sha256(place) == wanted:
             return place
     raise PipelineError(
         f"the adapter '{name}' is not the one this fusion was trained over: its weights differ",

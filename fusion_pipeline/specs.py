@@ -33,12 +33,22 @@ _RUNTIME = {
 
 @dataclass(frozen=True, kw_only=True)
 class UnfreezeSpec:
-    """Whether stage 2 trains the adapters too, and at which learning rate."""
+    """Whether stage 2 trains the adapters too, and at which learning rate.
+
+    `fresh`: they do not exist yet, start as `adapter=` draws them, and learn at the trainer's own rate.
+    """
 
     adapters: bool = False
     learning_rate: float = 2e-5
+    fresh: bool = False
 
     def __post_init__(self) -> None:
+        if self.fresh and not self.adapters:
+            raise PipelineError(
+                "fresh adapters that do not train say nothing",
+                where="unfreeze.fresh",
+                hint="unfreeze.adapters=true unfreeze.fresh=true",
+            )
         if self.learning_rate <= 0:
             raise PipelineError(
                 f"unfreeze.learning_rate={self.learning_rate} is out of range", where="unfreeze.learning_rate"

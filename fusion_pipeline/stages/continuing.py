@@ -11,7 +11,7 @@ from rich.table import Table
 
 from fusion_pipeline import store
 from fusion_pipeline.artefact_json import read_model, task_specs
-from fusion_pipeline.artefacts import FUSION, check_backbone, load_model
+from fusion_pipeline.artefacts import FUSION, check_backbone, find_parent, load_model, weights_sha256
 from fusion_pipeline.components import PerSite
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.evaluation_data import evaluation_source, load_evaluation_data
@@ -103,7 +103,8 @@ class Former:
                 where="adapters",
                 hint="go on with adapters of its placement",
             )
-        known = {parent["name"]: parent["sha256"] for parent in self.manifest.parents}
+        names = self.model.active_adapters
+        known = {name: weights_sha256(find_parent(self.folder, self.manifest, name)) for name in names}
         for parent in parents:
             if known.get(parent["name"], parent["sha256"]) != parent["sha256"]:
                 raise PipelineError(

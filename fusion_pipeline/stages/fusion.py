@@ -14,7 +14,8 @@ def run(run: Run) -> None:
     from fusion_pipeline.specs import check_tasks, read_specs
 
     check_tasks(run, "target")
-    parents = find_parents(run)
+    fresh = run.section("unfreeze").get("fresh") is True
+    parents = {} if fresh else find_parents(run)
     specs = read_specs(run)
 
     from fusion_pipeline.stages.fusion_training import train_fusion
