@@ -117,14 +117,19 @@ def _reordered(data: TaskData, head: TaskSpec) -> TaskData:
     assert head.labels is not None
     number = [head.labels.index(name) for name in data.spec.labels]
     splits = {
-        s: [row | {"label": number[int(row["label"])]} for row in rows] for s, rows in data.splits.items()
+        s: [row | {"label": _renumbered(row["label"], number)} for row in rows]
+        for s, rows in data.splits.items()
     }
     spec = replace(data.spec, name=head.name, metric=head.metric, labels=head.labels)
     return replace(data, spec=spec, splits=splits)
 
 
+def _renumbered(label: Any, number: Sequence[int]) -> Any:
+    return [number[int(one)] for one in label] if isinstance(label, list) else number[int(label)]
+
+
 def _labels(spec: TaskSpec) -> str:
-    return "a value (regression)" if spec.labels is None else f"the labels {', '.join(spec.labels)}"
+    return f"no labels ({spec.type})" if spec.labels is None else f"the labels {', '.join(spec.labels)}"
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from fusion_pipeline.backbone.loading import load_backbone
 from fusion_pipeline.components import PerSite, Shelf
 from fusion_pipeline.fusion.spec import Fusion, FusionSpec
 from fusion_pipeline.heads import Head, HeadSpec, pool
+from fusion_pipeline.heads.choices import sequence_ids
 from fusion_pipeline.loss import step_loss
 from fusion_pipeline.mixing import Observer
 from fusion_pipeline.outputs import AdaptedOutput
@@ -222,6 +223,7 @@ class AdaptedModel(Recomputing, nn.Module):
         task_ids: Tensor | None = None,
         example_ids: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        choices: Tensor | None = None,
         output_hidden_states: bool = False,
         output_fusion_weights: bool = False,
         **inputs: Tensor,
@@ -229,13 +231,17 @@ class AdaptedModel(Recomputing, nn.Module):
         """Backbone, sites, pooling, head.
 
         `task` names the head (default: the active one). Rows with `example_ids` below 0 are fillers
-        that count for nothing. Loss = (Σ example losses + n · penalty) / num_items_in_batch, n the rows
+        that count for nothing. `choices` (B, C) says which sequences are whose where a row is several.
+        Loss = (Σ example losses + n · penalty) / num_items_in_batch, n the rows
         of this batch: summed over micro-batches and ranks this is mean loss + penalty, exactly.
         """
         weights: dict[str, Tensor] = {}
         # Pooling and heads see real tokens only; backbone and sites the virtual ones of a prompt too.
         entered = self._routing.input.enter(inputs)
-        self._routing.begin(entered.get("attention_mask"), example_ids)
+        ids = example_ids
+        if example_ids is not None and choices is not None:
+            ids = sequence_ids(example_ids, choices, len(next(iter(inputs.values()))))
+        self._routing.begin(entered.get("attention_mask"), ids)
         if output_fusion_weights:
             self.observe(lambda key, _names, value: weights.__setitem__(key, value))
         try:
@@ -248,6 +254,7 @@ class AdaptedModel(Recomputing, nn.Module):
         logits = None
         if head is not None:
             logits = head(self.features(head, states, inputs.get("attention_mask")))
+            logits = head.arrange(logits, inputs.get("attention_mask"), choices)
         loss = None
         if head is not None and logits is not None and labels is not None:
             penalty = self.penalty() if self.training else None

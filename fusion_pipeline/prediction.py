@@ -13,21 +13,25 @@ from torch import Tensor
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.heads import Head
 from fusion_pipeline.model import AdaptedModel
+from fusion_pipeline.tasks.task_type import RowType
+from fusion_pipeline.tasks.types import head_type
 from fusion_pipeline.training.batches import Collator
-from fusion_pipeline.training.encoding import Encoded, encode_texts
+from fusion_pipeline.training.encoding import Encoded, encode_rows, encode_texts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
     """One text's answer.
 
-    `label` and `probabilities` for classification, `value` for regression. `fusion_weights` is
+    `label` and `probabilities` for classification, `value` for regression, `answer` for the other types: a tag
+    for each word, the choice, the labels, or the span. `fusion_weights` is
     {site: array (tokens, adapters)} over `adapters`, with `tokens` in order, where it was asked for.
     """
 
     label: str | None = None
     probabilities: dict[str, float] | None = None
     value: float | None = None
+    answer: Any = None
     tokens: tuple[str, ...] = ()
     adapters: tuple[str, ...] = ()
     fusion_weights: dict[str, np.ndarray] = field(default_factory=dict)
@@ -35,7 +39,7 @@ class Prediction:
 
 def predict(
     model: AdaptedModel,
-    texts: Sequence[str | tuple[str, str]],
+    texts: Sequence[Any],
     *,
     task: str | None = None,
     adapters: Sequence[str] | None = None,
@@ -46,7 +50,8 @@ def predict(
 
     Args:
         model: With an active head, or name one with `task`.
-        texts: Texts, or (text, second text) pairs; not both kinds at once.
+        texts: Texts, or (text, second text) pairs; not both kinds at once. What the task's type reads where it is
+            another: lists of words, (context, question, choices), (context, question).
         task: Whose head answers.
         adapters: A subset of the active fusion's adapters, for these predictions only.
         fusion_weights: Whether to return the weights of every layer, token and adapter.
@@ -54,7 +59,7 @@ def predict(
     """
     if not len(texts):
         return []
-    encoded = _encode(model, texts)
+    encoded = _encode_for(model, task, texts)
     before = (model.active_adapters, model.active_fusion, model.active_head, model.training)
     try:
         if adapters is not None:
@@ -65,6 +70,17 @@ def predict(
         if adapters is not None:
             model.set_active(before[0] or None, fusion=before[1], head=before[2])
         model.train(before[3])
+
+
+def _encode_for(model: AdaptedModel, task: str | None, texts: Sequence[Any]) -> Encoded:
+    name = task if task is not None else model.active_head
+    kind = None if name is None else head_type(model.head_spec(name).type)
+    if not isinstance(kind, RowType):
+        return _encode(model, texts)
+    try:
+        return encode_rows([kind.given(item) for item in texts], kind, model.info)
+    except ValueError as error:
+        raise PipelineError(f"an example {error}", where="texts") from None
 
 
 def _encode(model: AdaptedModel, texts: Sequence[str | tuple[str, str]]) -> Encoded:
@@ -101,14 +117,22 @@ def _predict(
         out = model(**inputs, task=_head_name(model, task), output_fusion_weights=weights)
         for position, index in enumerate(rows):
             extra = _listened(model, encoded, index, position, out.fusion_weights) if weights else {}
-            found[index] = _prediction(head, out.logits[position], extra)
+            found[index] = _prediction(head, out.logits[position], encoded, index, extra)
     return [found[index] for index in range(len(encoded))]
 
 
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "choices")
 
 
-def _prediction(head: Head, logits: Tensor, extra: dict[str, Any]) -> Prediction:
+def _prediction(
+    head: Head, logits: Tensor, encoded: Encoded, index: int, extra: dict[str, Any]
+) -> Prediction:
+    kind = head_type(head.spec.type)
+    if isinstance(kind, RowType):
+        flat = logits.float().cpu().numpy().reshape(-1)
+        cropped = kind.crop(flat, encoded, index, head.spec.outputs)
+        said = kind.answer(cropped, head.spec.labels, encoded, index)
+        return Prediction(answer=said.prediction, probabilities=said.probabilities, **extra)
     if head.spec.labels is None:
         return Prediction(value=float(logits[0]), **extra)
     probabilities = torch.softmax(logits.double(), dim=-1).tolist()
@@ -119,6 +143,9 @@ def _prediction(head: Head, logits: Tensor, extra: dict[str, Any]) -> Prediction
 def _listened(
     model: AdaptedModel, encoded: Encoded, index: int, position: int, weights: dict[str, Tensor]
 ) -> dict[str, Any]:
+    if encoded.groups is not None:
+        # Its sequences would each have weights of their own.
+        return {}
     ids = encoded.example(index)["input_ids"]
     tokens = model.info.tokenizer.convert_ids_to_tokens(ids.tolist()) if model.info.tokenizer else ()
     cut = {site: value[position, : len(ids)].float().cpu().numpy() for site, value in weights.items()}

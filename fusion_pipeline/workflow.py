@@ -26,11 +26,14 @@ from fusion_pipeline.routing import check_dropped
 from fusion_pipeline.run import Run
 from fusion_pipeline.specs import Specs
 from fusion_pipeline.tasks.data import TaskData
+from fusion_pipeline.tasks.task_type import RowType, answer_json
+from fusion_pipeline.tasks.task_types import REGRESSION
+from fusion_pipeline.tasks.types import task_type
 from fusion_pipeline.training.blend import Blend
 from fusion_pipeline.training.encoding import Encoded, encode_task
 from fusion_pipeline.training.fit import Fit, FitSpec, fit
 from fusion_pipeline.training.reuse import lower_layers
-from fusion_pipeline.training.scoring import TaskOutputs
+from fusion_pipeline.training.scoring import TaskOutputs, is_ragged
 
 Writer = Callable[[Path], None]
 
@@ -70,6 +73,7 @@ class Training:
     def execute(self) -> dict[str, Any]:
         """Trains, publishes, shows the table; returns the metrics."""
         splits = encode(self.tasks, self.model.info, self.run.output_root)
+        show_token_notes(self.run, splits, self.tasks)
         with self.job.writing() as work, self._tracker() as track:
             done = fit(self.model, [data.spec for data in self.tasks], splits, self.fit_spec(work, track))
             return self._conclude(done, track)
@@ -165,10 +169,10 @@ class Training:
 def build_heads(model: AdaptedModel, tasks: Sequence[TaskData], settings: HeadSettings) -> None:
     """One head a task; a regression head works in standard deviations of the training targets."""
     for data in tasks:
-        labels = [row["label"] for row in data.splits["train"]]
-        shift, scale = (
-            (0.0, 1.0) if data.spec.labels else (float(np.mean(labels)), float(np.std(labels)) or 1.0)
-        )
+        shift, scale = 0.0, 1.0
+        if data.spec.type == REGRESSION:
+            labels = [row["label"] for row in data.splits["train"]]
+            shift, scale = float(np.mean(labels)), float(np.std(labels)) or 1.0
         model.add_head(
             data.spec.name, settings.for_task(data.spec.type, data.spec.labels, shift=shift, scale=scale)
         )
@@ -225,6 +229,8 @@ def write_predictions(path: Path, tasks: Sequence[TaskData], outputs: Sequence[T
 
 
 def _prediction_rows(data: TaskData, found: TaskOutputs) -> list[dict[str, Any]]:
+    if is_ragged(data.spec):
+        return _typed_rows(data, found)
     labels, probabilities = data.spec.labels, found.probabilities()
     rows = []
     for position, index in enumerate(found.ids):
@@ -249,6 +255,28 @@ def _prediction_rows(data: TaskData, found: TaskOutputs) -> list[dict[str, Any]]
             }
         )
     return rows
+
+
+def _typed_rows(data: TaskData, found: TaskOutputs) -> list[dict[str, Any]]:
+    rows = []
+    for index, answer, right in zip(found.ids, found.answers(), found.right(), strict=True):
+        row = data.splits["test"][int(index)]
+        said: dict[str, Any] = {
+            "task": data.spec.name,
+            "id": int(index),
+            **{k: row[k] for k in data.spec.text},
+        }
+        rows.append(said | {"label": right, **answer_json(answer)})
+    return rows
+
+
+def show_token_notes(run: Run, splits: dict[str, list[Encoded]], tasks: Sequence[TaskData]) -> None:
+    """Says what was cut off when rows became tokens."""
+    for split, parts in splits.items():
+        for data, encoded in zip(tasks, parts, strict=True):
+            kind = task_type(data.spec.type)
+            for note in kind.notes(encoded) if isinstance(kind, RowType) else ():
+                run.console.print(f"    note: {data.spec.name}, {split}: {note}", soft_wrap=True)
 
 
 def command_line() -> str:

@@ -114,7 +114,7 @@ BAD_CARDS = {
     "name with a separator": ({"name": "../../etc"}, "cannot be a task's name"),
     "empty name": ({"name": ""}, "cannot be a task's name"),
     "multiple choice": ({"task_type": "multiple_choice"}, "not supported yet"),
-    "tokens": ({"task_type": "token_classification"}, "not supported yet"),
+    "tokens": ({"task_type": "token_classification"}, "no column 'tokens'"),
     "spans": ({"task_type": "span_qa"}, "not supported yet"),
     "images": ({"modality": "image", "tasks": {}}, "not supported yet"),
     "misspelt type": ({"task_type": "clasification"}, "did you mean 'classification'"),

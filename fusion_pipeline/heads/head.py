@@ -1,4 +1,4 @@
-"""Heads: classification and regression over a pooled vector, labels over every token."""
+"""Heads: one or two linear layers over a pooled vector, or over every token; the task type says which, and the loss."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch.nn import functional as F
 
 from fusion_pipeline.activations import ACTIVATIONS
 from fusion_pipeline.errors import PipelineError, did_you_mean
+from fusion_pipeline.tasks.types import head_names, head_type, task_type
+from fusion_pipeline.tasks.types.token_classification import IGNORED
 
-TYPES = ("classification", "regression", "tokens")
-IGNORED = -100  # the label of a token that counts for nothing, as everywhere in the field
+__all__ = ["IGNORED", "Head", "HeadSettings", "HeadSpec"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,16 +30,17 @@ class HeadSettings:
     def for_task(
         self, type: str, labels: tuple[str, ...] | None, *, shift: float = 0.0, scale: float = 1.0
     ) -> HeadSpec:
-        """The head of one task."""
-        return HeadSpec(type=type, labels=labels, shift=shift, scale=scale, **asdict(self))
+        """The head of one task, given by its type."""
+        return HeadSpec(type=task_type(type).head, labels=labels, shift=shift, scale=scale, **asdict(self))
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadSpec:
     """A head's settings: `layers` 1 (linear) or 2 (dense, activation, linear), with dropout before each.
 
-    `type` "tokens" labels every token instead of the pooled sequence. `bias` False leaves the last linear
-    without one. `labels` are the class names in order, None for regression. `shift` and `scale` are the mean and
+    `type` is what a task type calls its heads; "tokens" labels every token instead of the
+    pooled sequence. `bias` False leaves the last linear
+    without one. `labels` are the class names in order, None for a type without. `shift` and `scale` are the mean and
     standard deviation of a regression target: the head learns the standardised value and returns the
     original unit. Raises `PipelineError` for a value out of range.
     """
@@ -54,15 +56,16 @@ class HeadSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", None if self.labels is None else tuple(self.labels))
-        _require(self.type in TYPES, "type", self.type, f"one of: {', '.join(TYPES)}")
+        _require(self.type in head_names(), "type", self.type, f"one of: {', '.join(head_names())}")
         _check(self.layers, self.activation, self.dropout)
         _require(self.scale > 0, "scale", self.scale, "a number above 0")
-        _require((self.type == "regression") == (self.labels is None), "labels", self.labels, "class names")
+        named = head_type(self.type).named
+        _require(named != (self.labels is None), "labels", self.labels, "class names" if named else "none")
 
     @property
     def outputs(self) -> int:
         """Width of the logits: the number of classes, or 1."""
-        return 1 if self.labels is None else len(self.labels)
+        return head_type(self.type).width(self.labels)
 
     def values(self) -> dict[str, Any]:
         """The settings as JSON values."""
@@ -90,7 +93,7 @@ class Head(nn.Module):
     @property
     def pools(self) -> bool:
         """Whether it reads one vector a sequence, and not one a token."""
-        return self.spec.type != "tokens"
+        return head_type(self.spec.type).pools
 
     def forward(self, pooled: Tensor) -> Tensor:
         """The logits, or the predicted value."""
@@ -103,21 +106,13 @@ class Head(nn.Module):
         logits = logits.float() if logits.dtype.itemsize < 4 else logits
         return logits * self.spec.scale + self.spec.shift if self.spec.type == "regression" else logits
 
+    def arrange(self, logits: Tensor, mask_BT: Tensor | None, choices_BC: Tensor | None) -> Tensor:
+        """The logits as the task type wants them: of one row together, padding left out."""
+        return head_type(self.spec.type).arrange(logits, mask_BT, choices_BC)
+
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Loss of each example (B,): cross-entropy, or squared error in standard deviations of the target.
-
-        Over tokens it is the mean of the example's labelled tokens.
-        """
-        if self.spec.type == "tokens":
-            return _token_losses(logits, labels.long())
-        if self.spec.type == "classification":
-            return F.cross_entropy(logits, labels.long(), reduction="none")
-        return ((logits[:, 0] - labels.float()) / self.spec.scale).square()
-
-
-def _token_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    losses = F.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
-    return losses.sum(1) / (labels != IGNORED).sum(1).clamp(min=1)
+        """Loss of each example (B,), as the task type has it."""
+        return head_type(self.spec.type).losses(logits, labels, self.spec.scale)
 
 
 def _check(layers: int, activation: str, dropout: float) -> None:

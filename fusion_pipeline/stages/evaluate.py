@@ -42,9 +42,10 @@ def _score(run: Run, model: AdaptedModel, tasks: Sequence[TaskData]) -> dict[str
     """Metrics of both splits and what the fusion listened to on validation."""
     from fusion_pipeline.specs import read_mix, read_trainer
     from fusion_pipeline.training.fit import FitSpec, build_trainer, evaluate_splits
-    from fusion_pipeline.workflow import encode
+    from fusion_pipeline.workflow import encode, show_token_notes
 
     splits = encode(tasks, model.info, run.output_root)
+    show_token_notes(run, splits, tasks)
     spec = FitSpec(
         trainer=read_trainer(run),
         mix=read_mix(run),

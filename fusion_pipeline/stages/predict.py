@@ -11,6 +11,8 @@ from fusion_pipeline import store
 from fusion_pipeline.artefact_json import task_specs
 from fusion_pipeline.errors import PipelineError, did_you_mean
 from fusion_pipeline.run import Run
+from fusion_pipeline.tasks.task_type import Answer, RowType, answer_json
+from fusion_pipeline.tasks.types import task_type
 
 if TYPE_CHECKING:
     from fusion_pipeline.prediction import Prediction
@@ -68,7 +70,7 @@ def _task(run: Run, heads: list[str]) -> str:
     return given[0]
 
 
-def _input(run: Run, spec: TaskSpec) -> list[dict[str, str]]:
+def _input(run: Run, spec: TaskSpec) -> list[dict[str, Any]]:
     """Rows `{"text", "text_pair"?}` from the command line or a file."""
     text, second, path = run.value("text"), run.value("text_pair"), run.value("input")
     if (text is None) == (path is None):
@@ -82,6 +84,9 @@ def _input(run: Run, spec: TaskSpec) -> list[dict[str, str]]:
         from fusion_pipeline.tasks.inputs import load_inputs
 
         return load_inputs(str(path), spec, read_columns(run))
+    kind = task_type(spec.type)
+    if isinstance(kind, RowType) and kind.fields:
+        return _typed_input(kind, text, second)
     if spec.has_pair != (second is not None):
         what = "two texts, and only one is given" if spec.has_pair else "one text, and two are given"
         raise PipelineError(
@@ -90,7 +95,20 @@ def _input(run: Run, spec: TaskSpec) -> list[dict[str, str]]:
     return [{"text": str(text)} | ({} if second is None else {"text_pair": str(second)})]
 
 
-def _texts(rows: list[dict[str, str]], spec: TaskSpec) -> list[str] | list[tuple[str, str]]:
+def _typed_input(kind: RowType, text: Any, second: Any) -> list[dict[str, Any]]:
+    """One row of a type with fields of its own, from the command line."""
+    item = (str(text), str(second)) if second is not None else str(text)
+    try:
+        return [kind.given(item)]
+    except ValueError as error:
+        raise PipelineError(
+            f"the text {error}", where="text", hint="input=file.jsonl output=out.jsonl"
+        ) from None
+
+
+def _texts(rows: list[dict[str, Any]], spec: TaskSpec) -> list[Any]:
+    if isinstance(task_type(spec.type), RowType):
+        return [tuple(row.values()) if len(row) > 1 else next(iter(row.values())) for row in rows]
     if spec.has_pair:
         return [(row["text"], row["text_pair"]) for row in rows]
     return [row["text"] for row in rows]
@@ -110,7 +128,7 @@ def _output(run: Run) -> Path | None:
     return path
 
 
-def _write(path: Path, rows: list[dict[str, str]], answers: list[Prediction]) -> None:
+def _write(path: Path, rows: list[dict[str, Any]], answers: list[Prediction]) -> None:
     aside = path.with_name(f".{path.name}.partial")
     with store.disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,6 +139,8 @@ def _write(path: Path, rows: list[dict[str, str]], answers: list[Prediction]) ->
 
 
 def _said(answer: Prediction) -> dict[str, Any]:
+    if answer.answer is not None:
+        return answer_json(Answer(prediction=answer.answer, probabilities=answer.probabilities))
     if answer.label is None or answer.probabilities is None:
         return {"prediction": answer.value}
     return {
@@ -129,13 +149,15 @@ def _said(answer: Prediction) -> dict[str, Any]:
     }
 
 
-def _show(run: Run, texts: Sequence[str | tuple[str, str]], answers: list[Prediction]) -> None:
+def _show(run: Run, texts: Sequence[Any], answers: list[Prediction]) -> None:
     import numpy as np
     from rich.table import Table
 
     for text, answer in zip(texts, answers, strict=True):
-        run.console.print(text if isinstance(text, str) else " | ".join(text), markup=False)
-        if answer.probabilities is None:
+        run.console.print(text if isinstance(text, str) else " | ".join(map(str, text)), markup=False)
+        if answer.answer is not None:
+            run.console.print(f"  {answer.answer}", markup=False)
+        elif answer.probabilities is None:
             run.console.print(f"  {answer.value:.4f}")
         else:
             listed = ", ".join(f"{name} {p:.3f}" for name, p in answer.probabilities.items())

@@ -11,7 +11,8 @@ from typing import Any
 from fusion_pipeline.errors import PipelineError, did_you_mean
 from fusion_pipeline.tasks.names import check_name, safe_name
 from fusion_pipeline.tasks.spec import SPLITS
-from fusion_pipeline.tasks.task_types import METRICS, REGRESSION, split_type
+from fusion_pipeline.tasks.task_types import REGRESSION, metric_names, split_type
+from fusion_pipeline.tasks.types import task_type
 
 FILE_NAME = "dataset.json"
 _MINIMUM = '{"task_type": "classification", "label_names": ["negative", "positive"]}'
@@ -26,6 +27,7 @@ class DatasetCard:
     labels: tuple[str, ...] | None
     text: str | None
     text_pair: str | None
+    more: tuple[str, ...]
     label: str | None
     bounds: tuple[float, float] | None
     metric: str | None
@@ -41,7 +43,8 @@ def read_card(folder: Path) -> DatasetCard:
     if "modality" in values and values["modality"] != "text":
         raise PipelineError(f"data of modality {values['modality']!r} is not supported yet", where=str(path))
     type_, pair = _type(values, path)
-    texts = _texts(values.get("text_fields"), pair, path)
+    own = task_type(type_).fields if type_ else ()
+    texts = _own_fields(values.get("text_fields"), own, path) or _texts(values.get("text_fields"), pair, path)
     files = _files(values.get("files"), path)
     return DatasetCard(
         name=check_name(values.get("name", safe_name(folder.resolve().name)), f"{path}, name"),
@@ -49,6 +52,7 @@ def read_card(folder: Path) -> DatasetCard:
         labels=_labels(values.get("label_names"), type_, path),
         text=texts[0] if texts else None,
         text_pair=texts[1] if len(texts) > 1 else None,
+        more=texts[2:],
         label=_word(values.get("label_field"), path, "label_field"),
         bounds=_bounds(values.get("label_range"), path),
         metric=_metric(values.get("primary_metric"), path),
@@ -81,6 +85,18 @@ def _type(values: Mapping[str, Any], path: Path) -> tuple[str | None, bool]:
     return (None, False) if word is None else split_type(word, f"{path}, task_type")
 
 
+def _own_fields(said: Any, own: tuple[str, ...], path: Path) -> tuple[str, ...]:
+    """The columns of a type that has fields of its own, one for each."""
+    if not own:
+        return ()
+    fields = own if said is None else said
+    if len(fields) != len(own) or not all(isinstance(f, str) and f for f in fields):
+        raise PipelineError(
+            f"text_fields is a list of {len(own)} columns: {', '.join(own)}", where=f"{path}, text_fields"
+        )
+    return tuple(fields)
+
+
 def _texts(fields: Any, pair: bool, path: Path) -> tuple[str, ...]:
     where = f"{path}, text_fields"
     if fields is None:
@@ -101,8 +117,9 @@ def _labels(names: Any, type_: str | None, path: Path) -> tuple[str, ...] | None
     where = f"{path}, label_names"
     if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
         raise PipelineError("label_names is a list of words", where=where, hint='["negative", "positive"]')
-    if type_ == REGRESSION:
-        raise PipelineError("a regression task has no label_names", where=where, hint="label_range: [1, 5]")
+    if type_ and not task_type(type_).named:
+        hint = "label_range: [1, 5]" if type_ == REGRESSION else "leave it out"
+        raise PipelineError(f"a {type_} task has no label_names", where=where, hint=hint)
     return tuple(name.strip() for name in names)
 
 
@@ -116,7 +133,7 @@ def _bounds(range_: Any, path: Path) -> tuple[float, float] | None:
 
 
 def _metric(metric: Any, path: Path) -> str | None:
-    known = [name for names in METRICS.values() for name in names]
+    known = metric_names()
     if metric is not None and metric not in known:
         hint = did_you_mean(str(metric), known)
         raise PipelineError(f"unknown metric {metric!r}", where=f"{path}, primary_metric", hint=hint)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.tasks.rows import CheckedTask
 from fusion_pipeline.tasks.split import text_key
+from fusion_pipeline.tasks.types import task_type
 
 _SHOWN = 5
 
 
 def check_splits(task: CheckedTask, where: str) -> tuple[str, ...]:
-    """Refuses a class without a row in train; returns notes on classes and repeated texts."""
+    """Refuses a class without a row in train, where the type needs every class there.
+
+    Returns notes on classes and repeated texts.
+    """
     notes: list[str] = []
     for split, rows in task.splits.items():
-        absent = _absent(task, {row["label"] for row in rows})
-        if absent and split == "train":
+        absent = _absent(task, {number for row in rows for number in _numbers(row["label"])})
+        if absent and split == "train" and task_type(task.spec.type).whole:
             raise PipelineError(
                 f"no row of train has the class {_listed(absent)}",
                 where=where,
@@ -25,7 +31,11 @@ def check_splits(task: CheckedTask, where: str) -> tuple[str, ...]:
     return (*notes, *_repeated(task))
 
 
-def _absent(task: CheckedTask, present: set[int | float]) -> list[str]:
+def _numbers(label: Any) -> list[Any]:
+    return label if isinstance(label, list) else [label]
+
+
+def _absent(task: CheckedTask, present: set[Any]) -> list[str]:
     return [name for number, name in enumerate(task.spec.labels or ()) if number not in present]
 
 

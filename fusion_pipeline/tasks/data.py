@@ -22,7 +22,8 @@ class TaskData:
 
     Args:
         spec: The task.
-        splits: 'train', 'validation' and 'test'; rows `{"text", "text_pair"?, "label"}`.
+        splits: 'train', 'validation' and 'test'; rows `{"text", "text_pair"?, "label"}`, or
+            the fields of the type.
         source: Where the data comes from, for a person.
         fingerprint: sha256 over classes and rows of all splits.
         notes: What was cut, drawn or inferred.
@@ -94,7 +95,8 @@ def fingerprint(spec: TaskSpec, splits: Mapping[str, Rows]) -> str:
     for split in SPLITS:
         digest.update(_line([split, len(splits[split])]))
         for row in splits[split]:
-            digest.update(_line([row["text"], row.get("text_pair"), row["label"]]))
+            inputs = [row["text"], row.get("text_pair")] if "text" in row else [row[key] for key in spec.text]
+            digest.update(_line([*inputs, row["label"]]))
     return digest.hexdigest()
 
 

@@ -81,6 +81,11 @@ def plan_labels(
     return _inferred_classes(seen, rows, column, type_)
 
 
+def label_index(names: Sequence[str]) -> dict[Label, int]:
+    """The number of each name; positions stand beside the names unless these are numbers themselves."""
+    return _index((), names, numbered=True)
+
+
 def _index(seen: Iterable[Label], names: Sequence[str], numbered: bool) -> dict[Label, int]:
     by_name: dict[Label, int] = {read_label(name): number for number, name in enumerate(names)}
     by_number: dict[Label, int] = {number: number for number in range(len(names))}

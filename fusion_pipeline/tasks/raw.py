@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from fusion_pipeline.tasks.spec import ColumnsSpec
 from fusion_pipeline.tasks.table import Table
+from fusion_pipeline.tasks.types import task_type, type_names
 
 COLUMN_KEYS = ("text", "text_pair", "label")
 
@@ -21,7 +22,8 @@ class RawTask:
         tables: One table per split there is.
         text: Column of the text; None means 'text', and 'text_pair' too where there is such a column.
         text_pair: Column of the second text.
-        label: Column of the label; None means 'label'.
+        more: Further columns that the type reads, after these two.
+        label: Column of the label; None means the type's usual one.
         type: The type, or None to infer it.
         labels: Class names in order, or None to infer them.
         numbered: Whether a label may be a position in `labels` in one row and a name in another.
@@ -37,6 +39,7 @@ class RawTask:
     tables: Mapping[str, Table]
     text: str | None = None
     text_pair: str | None = None
+    more: tuple[str, ...] = ()
     label: str | None = None
     type: str | None = None
     labels: tuple[str, ...] | None = None
@@ -67,4 +70,7 @@ def override(raw: RawTask, columns: ColumnsSpec) -> RawTask:
 
 def wanted_columns(*columns: str | None) -> frozenset[str]:
     """The columns worth reading: those named, and the usual names."""
-    return frozenset(column for column in columns if column) | {"text", "text_pair", "label"}
+    usual = {"text", "text_pair", "label"}
+    for kind in map(task_type, type_names()):
+        usual |= {*kind.fields, kind.label}
+    return frozenset(column for column in columns if column) | usual

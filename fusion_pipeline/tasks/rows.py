@@ -13,7 +13,10 @@ from fusion_pipeline.tasks.problems import Problems
 from fusion_pipeline.tasks.raw import RawTask
 from fusion_pipeline.tasks.spec import TaskSpec
 from fusion_pipeline.tasks.table import Table, require_columns
+from fusion_pipeline.tasks.task_type import RowType
 from fusion_pipeline.tasks.task_types import DEFAULT_METRIC, metric_name
+from fusion_pipeline.tasks.typed_rows import check_typed
+from fusion_pipeline.tasks.types import task_type
 
 Row = dict[str, Any]
 Rows = list[Row]
@@ -34,6 +37,10 @@ def check_task(raw: RawTask) -> CheckedTask:
         raise PipelineError(
             "there is no train split", where=raw.source, hint="train is where training happens"
         )
+    kind = None if raw.type is None else task_type(raw.type)
+    if isinstance(kind, RowType):
+        spec, splits = check_typed(raw, kind)
+        return CheckedTask(spec=spec, splits=splits, notes=(*raw.notes, *_table_notes(raw)))
     texts = _text_columns(raw)
     label = raw.label or "label"
     for table in raw.tables.values():
@@ -42,8 +49,12 @@ def check_task(raw: RawTask) -> CheckedTask:
     _refuse_numbers(raw.tables["train"], texts, raw.keys)
     plan = _plan(raw, labels["train"], label)
     splits = {split: _number_rows(table, texts, labels[split], plan) for split, table in raw.tables.items()}
-    notes = (*raw.notes, *(note for table in raw.tables.values() for note in table.notes), *plan.notes)
+    notes = (*raw.notes, *_table_notes(raw), *plan.notes)
     return CheckedTask(spec=_spec(raw, plan, tuple(texts)), splits=splits, notes=notes)
+
+
+def _table_notes(raw: RawTask) -> tuple[str, ...]:
+    return tuple(note for table in raw.tables.values() for note in table.notes)
 
 
 def _text_columns(raw: RawTask) -> dict[str, str]:

@@ -48,7 +48,7 @@ class FolderSource:
         """Reads the splits that dataset.json names, or those that are found."""
         card = self.card
         wanted = wanted_columns(
-            card.text, card.text_pair, card.label, columns.text, columns.text_pair, columns.label
+            card.text, card.text_pair, *card.more, card.label, columns.text, columns.text_pair, columns.label
         )
         named = {"validation": columns.validation, "test": columns.test}
         files = {split: file for split, file in self._files().items() if not named.get(split)}
@@ -59,6 +59,7 @@ class FolderSource:
             tables={**tables, **extra_tables(columns, wanted)},
             text=card.text,
             text_pair=card.text_pair,
+            more=card.more,
             label=card.label,
             type=card.type,
             labels=card.labels,

@@ -9,7 +9,8 @@ from typing import Any
 from fusion_pipeline.errors import PipelineError, did_you_mean
 from fusion_pipeline.tasks.labels import label_text
 from fusion_pipeline.tasks.names import check_name
-from fusion_pipeline.tasks.task_types import CLASSIFICATION, METRICS, REGRESSION, check_type
+from fusion_pipeline.tasks.task_types import CLASSIFICATION, check_type
+from fusion_pipeline.tasks.types import task_type
 
 SOURCES = ("embedded", "local", "hub")
 SPLITS = ("train", "validation", "test")
@@ -22,10 +23,10 @@ class TaskSpec:
 
     Args:
         name: Safe name; artefacts are called after it.
-        type: 'classification' or 'regression'.
-        labels: Class names in the order of the class numbers; None for regression.
+        type: A name of `tasks/types/`, such as 'classification'.
+        labels: Class names in the order of the class numbers; None for a type without names.
         metric: The primary metric, by which the best checkpoint is chosen.
-        text: The fields of a row that are fed to the model: ('text',) or ('text', 'text_pair').
+        text: The fields of a row that are fed to the model: ('text',), ('text', 'text_pair') or the type's own.
     """
 
     name: str
@@ -42,15 +43,12 @@ class TaskSpec:
         object.__setattr__(self, "text", tuple(self.text))
         _check_labels(self.labels, self.type, where)
         _check_metric(self.metric, self.type, self.labels, where)
-        if self.text not in TEXT_FIELDS:
-            raise PipelineError(
-                f"a task reads 'text' or 'text' and 'text_pair', not {self.text}", where=where
-            )
+        _check_fields(self.text, task_type(self.type).fields, where)
 
     @property
     def has_pair(self) -> bool:
         """Whether each row is a pair of texts."""
-        return len(self.text) == 2
+        return self.text == TEXT_FIELDS[1]
 
     @property
     def output_size(self) -> int:
@@ -126,7 +124,7 @@ class ColumnsSpec:
         text: Column of the text (default 'text').
         text_pair: Column of the second text.
         label: Column of the label (default 'label').
-        type: 'classification' or 'regression'; inferred from the labels where left out.
+        type: A name of `tasks/types/`; classification or regression is inferred from the labels.
         labels: Class names in order; numbers are taken as words.
         validation: File with the validation rows.
         test: File with the test rows.
@@ -180,22 +178,30 @@ def _name_tuple(labels: Any, where: str) -> tuple[str, ...] | None:
     return tuple(label_text(name) for name in names)
 
 
+def _check_fields(text: tuple[str, ...], own: tuple[str, ...], where: str) -> None:
+    if own and text != own:
+        raise PipelineError(f"a task of this type reads {', '.join(own)}, not {text}", where=where)
+    if not own and text not in TEXT_FIELDS:
+        raise PipelineError(f"a task reads 'text' or 'text' and 'text_pair', not {text}", where=where)
+
+
 def _check_labels(labels: tuple[str, ...] | None, type_: str, where: str) -> None:
-    if type_ == REGRESSION:
+    if not task_type(type_).named:
         if labels is not None:
-            raise PipelineError("a regression task has no class names", where=where)
+            raise PipelineError(f"a {type_} task has no class names", where=where)
         return
     if not labels or len(labels) < 2:
-        raise PipelineError(f"a classification task needs two classes or more, not {labels}", where=where)
+        raise PipelineError(f"a {type_} task needs two classes or more, not {labels}", where=where)
     if len(set(labels)) < len(labels) or not all(labels):
         raise PipelineError(f"class names must differ and not be empty: {', '.join(labels)}", where=where)
 
 
 def _check_metric(metric: str, type_: str, labels: tuple[str, ...] | None, where: str) -> None:
-    if metric not in METRICS[type_]:
-        hint = did_you_mean(str(metric), METRICS[type_])
+    known = task_type(type_).metrics
+    if metric not in known:
+        hint = did_you_mean(str(metric), known)
         raise PipelineError(f"no metric {metric!r} for {type_}", where=where, hint=hint)
-    if metric == "f1" and labels is not None and len(labels) != 2:
+    if metric == "f1" and type_ == CLASSIFICATION and labels is not None and len(labels) != 2:
         raise PipelineError(f"'f1' needs two classes, here are {len(labels)}", where=where, hint="f1_macro")
 
 

@@ -56,9 +56,11 @@ def cap(task: CheckedTask, caps: Mapping[str, int | None], *, seed: int, where: 
     return CheckedTask(spec=task.spec, splits=splits, notes=tuple(notes))
 
 
-def text_key(row: Row) -> tuple[str, str | None]:
-    """What makes two rows the same example."""
-    return row["text"], row.get("text_pair")
+def text_key(row: Row) -> tuple[Hashable, ...]:
+    """What makes two rows the same example: all but the label."""
+    return tuple(
+        tuple(value) if isinstance(value, list) else value for key, value in row.items() if key != "label"
+    )
 
 
 def _stratified(task: CheckedTask) -> bool:
@@ -71,7 +73,7 @@ def _stratum(row: Row, *, stratify: bool) -> Hashable:
 
 def _cut(rows: Rows, count: int, stratify: bool, seed: str) -> tuple[Rows, Rows]:
     """Draws distinct texts, so that two rows with the same text never end up on two sides."""
-    first: dict[tuple[str, str | None], Hashable] = {}
+    first: dict[tuple[Hashable, ...], Hashable] = {}
     for row in rows:
         first.setdefault(text_key(row), _stratum(row, stratify=stratify))
     keys = list(first)

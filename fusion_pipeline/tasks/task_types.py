@@ -13,7 +13,6 @@ DEFAULT_METRIC = {CLASSIFICATION: "accuracy", REGRESSION: "pearson"}
 PAIR_TYPES = {"pair_classification": CLASSIFICATION, "pair_regression": REGRESSION}
 NOT_YET = (
     "multiple_choice",
-    "token_classification",
     "span_qa",
     "multi_label_classification",
     "rating_prediction",
@@ -28,17 +27,19 @@ NOT_YET = (
 
 
 def check_type(word: object, where: str) -> str:
-    """'classification' or 'regression'; any other type is an error that says which kind it is."""
-    if word in METRICS:
+    """The name of a type there is; any other word is an error that says which kind it is."""
+    from fusion_pipeline.tasks.types import type_names
+
+    if word in type_names():
         return str(word)
     if isinstance(word, str) and word in NOT_YET:
         raise PipelineError(
             f"tasks of type '{word}' are not supported yet",
             where=where,
-            hint="classification and regression over a text or a pair of texts work today",
+            hint=f"these work today: {', '.join(type_names())}",
         )
     raise PipelineError(
-        f"unknown task type {word!r}", where=where, hint=did_you_mean(str(word), (*METRICS, *PAIR_TYPES))
+        f"unknown task type {word!r}", where=where, hint=did_you_mean(str(word), (*type_names(), *PAIR_TYPES))
     )
 
 
@@ -47,6 +48,13 @@ def split_type(word: object, where: str) -> tuple[str, bool]:
     if isinstance(word, str) and word in PAIR_TYPES:
         return PAIR_TYPES[word], True
     return check_type(word, where), False
+
+
+def metric_names() -> tuple[str, ...]:
+    """The metrics of all types."""
+    from fusion_pipeline.tasks.types import task_type, type_names
+
+    return tuple(dict.fromkeys(metric for name in type_names() for metric in task_type(name).metrics))
 
 
 def metric_name(metric: str, average: str | None, class_count: int | None) -> str:

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fusion_pipeline.errors import PipelineError, did_you_mean
+from fusion_pipeline.tasks.types.token_classification import IGNORED
 from fusion_pipeline.training.encoding import Encoded
 
 Key = tuple[int, int, bool]
@@ -183,17 +184,39 @@ class Collator:
     multiple_of: int = 1
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Rows of one task → a batch: (B, T) ids, mask and segments, (B,) labels, task and example ids."""
-        longest = max(len(row["input_ids"]) for row in rows)
+        """Rows of one task → a batch: (B, T) ids, mask and segments, (B,) labels, task and example ids.
+
+        Where an example is several sequences, ids, mask and segments are (S, T), and `choices` (B, C) says whose.
+        """
+        sequences = [one for row in rows for one in row.get("sequences", (row,))]
+        longest = max(len(one["input_ids"]) for one in sequences)
         width = -(-longest // self.multiple_of) * self.multiple_of
         batch: dict[str, Any] = {"task": rows[0]["task"]}
-        batch["input_ids"] = _padded([row["input_ids"] for row in rows], width, self.pad_id)
-        batch["attention_mask"] = _padded([np.ones(len(row["input_ids"])) for row in rows], width, 0)
-        if "token_type_ids" in rows[0]:
-            batch["token_type_ids"] = _padded([row["token_type_ids"] for row in rows], width, 0)
-        for name in ("labels", "task_ids", "example_ids"):
+        batch["input_ids"] = _padded([one["input_ids"] for one in sequences], width, self.pad_id)
+        batch["attention_mask"] = _padded([np.ones(len(one["input_ids"])) for one in sequences], width, 0)
+        if "token_type_ids" in sequences[0]:
+            batch["token_type_ids"] = _padded([one["token_type_ids"] for one in sequences], width, 0)
+        if "sequences" in rows[0]:
+            batch["choices"] = _choices([len(row["sequences"]) for row in rows])
+        batch["labels"] = _labels([row["labels"] for row in rows])
+        for name in ("task_ids", "example_ids"):
             batch[name] = torch.from_numpy(np.array([row[name] for row in rows]))
         return batch
+
+
+def _choices(counts: Sequence[int]) -> torch.Tensor:
+    """(B, C): which of the batch's sequences is whose choice, -1 where a row has fewer."""
+    ends = np.cumsum(counts)
+    rows = [np.arange(end - count, end) for end, count in zip(ends, counts, strict=True)]
+    return _padded(rows, max(counts), -1)
+
+
+def _labels(labels: Sequence[Any]) -> torch.Tensor:
+    if np.ndim(labels[0]) == 0:
+        return torch.from_numpy(np.array(labels))
+    if labels[0].dtype.kind == "f":
+        return torch.from_numpy(np.stack(labels))
+    return _padded(labels, max(len(label) for label in labels), IGNORED)
 
 
 def _padded(rows: Sequence[np.ndarray], width: int, value: int) -> torch.Tensor:

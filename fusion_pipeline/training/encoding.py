@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.tasks.task_type import RowType
+from fusion_pipeline.tasks.types import task_type
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
 class Encoded:
     """One split of one task as flat arrays.
 
-    Shapes: ids and types (Σ tokens,), starts (n + 1,), labels (n,). `types` is None where the backbone
-    knows no segments.
+    Shapes: ids and types (Σ tokens,), starts (sequences + 1,), labels (n,). `types` is None where the backbone
+    knows no segments. `rows` are the checked rows. Task types may add `per_token` (Σ tokens, …), and labels are
+    then (Σ tokens,) or (n, K); `groups` (n + 1,), the first sequence of each example, where one is several.
     """
 
     task: str
@@ -33,20 +36,42 @@ class Encoded:
     types: np.ndarray | None
     starts: np.ndarray
     labels: np.ndarray
+    rows: Sequence[Mapping[str, Any]] = ()
+    per_token: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.starts if self.groups is None else self.groups) - 1
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each example."""
-        return np.diff(self.starts)
+        """Tokens of each example, of its longest sequence."""
+        lengths = np.diff(self.starts)
+        if self.groups is None or not len(lengths):
+            return lengths
+        return np.maximum.reduceat(lengths, self.groups[:-1])
+
+    @property
+    def sequences(self) -> np.ndarray:
+        """Sequences of each example."""
+        return np.ones(len(self), dtype=np.int64) if self.groups is None else np.diff(self.groups)
 
     def example(self, index: int) -> dict[str, Any]:
-        """One example: `input_ids`, `token_type_ids` where there are any, `labels`."""
-        part = slice(self.starts[index], self.starts[index + 1])
+        """One example: `input_ids`, `token_type_ids` where there are any, `labels`; or its `sequences`."""
+        if self.groups is not None:
+            numbers = range(self.groups[index], self.groups[index + 1])
+            return {"sequences": [self._sequence(number) for number in numbers], "labels": self.labels[index]}
+        return {**self._sequence(index), "labels": self.label(index)}
+
+    def label(self, index: int) -> Any:
+        """One example's label."""
+        per_token = self.labels.ndim == 1 and self.per_token is not None
+        return self.labels[self.starts[index] : self.starts[index + 1]] if per_token else self.labels[index]
+
+    def _sequence(self, number: int) -> dict[str, Any]:
+        part = slice(self.starts[number], self.starts[number + 1])
         types = {} if self.types is None else {"token_type_ids": self.types[part]}
-        return {"input_ids": self.ids[part], "labels": self.labels[index], **types}
+        return {"input_ids": self.ids[part], **types}
 
 
 def encode_task(data: TaskData, backbone: Backbone, cache: Path | None) -> dict[str, Encoded]:
@@ -58,36 +83,85 @@ def encode_texts(
     texts: Sequence[str], pairs: Sequence[str] | None, backbone: Backbone, task: str = "input"
 ) -> Encoded:
     """Texts without labels (all 0), for prediction."""
-    columns = _tokenise(backbone, list(texts), None if pairs is None else list(pairs))
+    columns = tokenise(backbone, list(texts), None if pairs is None else list(pairs))
     return Encoded(task=task, labels=np.zeros(len(texts), dtype=np.int64), **columns)
+
+
+def encode_rows(rows: Sequence[Mapping[str, Any]], kind: RowType, backbone: Backbone) -> Encoded:
+    """Checked rows of a type, for prediction."""
+    return Encoded(task="input", rows=rows, **kind.encode(rows, backbone))
 
 
 def _encode(
     data: TaskData, split: str, rows: Sequence[Mapping[str, Any]], backbone: Backbone, cache: Path | None
 ) -> Encoded:
-    kind = np.int64 if data.spec.labels is not None else np.float64
-    labels = np.array([row["label"] for row in rows], dtype=kind)
     path = None if cache is None else cache / f"{_key(data, split, backbone)}.safetensors"
     columns = None if path is None else _read(path, len(rows))
     if columns is None:
-        pairs = [row["text_pair"] for row in rows] if rows and "text_pair" in rows[0] else None
-        columns = _tokenise(backbone, [row["text"] for row in rows], pairs)
+        columns = _columns(data, rows, backbone)
         if path is not None:
             _write(path, columns)
-    return Encoded(task=data.spec.name, labels=labels, **columns)
+    if "labels" not in columns:
+        dtype = np.int64 if data.spec.labels is not None else np.float64
+        columns["labels"] = np.array([row["label"] for row in rows], dtype=dtype)
+    return Encoded(task=data.spec.name, rows=rows, **columns)
 
 
-def _tokenise(backbone: Backbone, texts: list[str], pairs: list[str] | None) -> dict[str, Any]:
-    """Fast tokenizers work on all cores at once; `longest_first` cuts the longer text of a pair."""
+def _columns(data: TaskData, rows: Sequence[Mapping[str, Any]], backbone: Backbone) -> dict[str, Any]:
+    kind = task_type(data.spec.type)
+    if isinstance(kind, RowType):
+        return kind.encode(rows, backbone)
+    return encode_plain(rows, backbone)
+
+
+def encode_plain(rows: Sequence[Mapping[str, Any]], backbone: Backbone) -> dict[str, Any]:
+    """The tokens of texts or pairs of texts."""
+    pairs = [row["text_pair"] for row in rows] if rows and "text_pair" in rows[0] else None
+    return tokenise(backbone, [row["text"] for row in rows], pairs)
+
+
+def tokenise(
+    backbone: Backbone, texts: list[str], pairs: list[str] | None, *, offsets: bool = False
+) -> dict[str, Any]:
+    """Flat `ids`, `types` and `starts`; `longest_first` cuts the longer text of a pair.
+
+    With `offsets` also (Σ tokens, 2): where each token stands in the last of its texts, (0, 0) where it does not.
+    Raises `PipelineError` where the tokenizer cannot say that.
+    """
+    # Fast tokenizers work on all cores at once.
     tokenizer = _tokenizer(backbone)
-    found = tokenizer(texts, pairs, truncation="longest_first", max_length=backbone.max_length, padding=False)
+    if offsets and not tokenizer.is_fast:
+        raise PipelineError(
+            f"the tokenizer of {backbone.name} does not say where its tokens stand in the text",
+            where="backbone.path",
+            hint="this type of task needs a fast tokenizer (tokenizer.json)",
+        )
+    found = tokenizer(
+        texts,
+        pairs,
+        truncation="longest_first",
+        max_length=backbone.max_length,
+        padding=False,
+        return_offsets_mapping=offsets,
+    )
     lengths = [len(ids) for ids in found["input_ids"]]
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    places = {"offsets": _places(found, 0 if pairs is None else 1)} if offsets else {}
     return {
+        **places,
         "ids": _flat(found["input_ids"]),
         "types": _flat(found["token_type_ids"]) if _has_segments(backbone, found) else None,
         "starts": starts,
     }
+
+
+def _places(found: Any, wanted: int) -> np.ndarray:
+    rows = [
+        place if side == wanted else (0, 0)
+        for i, places in enumerate(found["offset_mapping"])
+        for place, side in zip(places, found.sequence_ids(i), strict=True)
+    ]
+    return np.array(rows, dtype=np.int64).reshape(-1, 2)
 
 
 def _tokenizer(backbone: Backbone) -> PreTrainedTokenizerBase:
@@ -134,9 +208,9 @@ def _read(path: Path, rows: int) -> dict[str, Any] | None:
         arrays = load_file(path)
     except Exception:  # noqa: BLE001 - a cache that cannot be read is made again, whatever the reason
         return None
-    if len(arrays.get("starts", ())) != rows + 1:
+    if len(arrays.get("groups", arrays.get("starts", ()))) != rows + 1:
         return None
-    return {"ids": arrays["ids"], "types": arrays.get("types"), "starts": arrays["starts"]}
+    return {"types": None, **arrays}
 
 
 def _write(path: Path, columns: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ from fusion_pipeline.training.state_file import StateFile
 
 KEY = "trainer.reuse_lower_layers"
 # Of a batch, what says nothing of the tokens.
-_BESIDE = {"labels", "task", "task_ids", "example_ids"}
+_BESIDE = {"labels", "task", "task_ids", "example_ids", "choices"}
 
 Place = Callable[[dict[str, Any]], dict[str, Any]]
 """Moves a batch to the device."""

@@ -13,11 +13,13 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 
 from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.heads.choices import sequence_ids
 from fusion_pipeline.model import AdaptedModel
 from fusion_pipeline.sites.lower import STATES
 from fusion_pipeline.training.batches import BatchLoader, Examples, MixSpec, TaskBatches
 from fusion_pipeline.training.blend import Blend
 from fusion_pipeline.training.reuse import LowerStates
+from fusion_pipeline.training.scoring import Scorer, is_ragged
 from fusion_pipeline.training.weights import WeightTracker
 
 WEIGHTS = "trained.safetensors"
@@ -186,7 +188,10 @@ class PipelineTrainer(Trainer):
     # --- evaluation ---------------------------------------------------------------------------------
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        """Trainer's loop, with the fusion's weights summed on the way."""
+        """Trainer's loop, with the fusion's weights summed on the way; the scorer is shown the examples."""
+        dataset = (args[0] if args else kwargs["dataloader"]).dataset
+        if isinstance(self.compute_metrics, Scorer):
+            self.compute_metrics.encoded = dataset.tasks
         model = self.accelerator.unwrap_model(self.model)
         model.drop_layers(self.evaluated_without)
         if model.active_fusion is None:
@@ -205,12 +210,24 @@ class PipelineTrainer(Trainer):
         return self.accelerator.reduce(value, reduction="sum") if self.args.world_size > 1 else value
 
     def prediction_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Tells the tracker which rows and tokens are real."""
+        """Tells the tracker which rows and tokens are real; logits and labels come flat, (B, …) → (B, W)."""
         if self.tracker is not None:
             inputs = self._prepare_inputs(inputs)
             self.tracker.task = inputs["task"]
-            self.tracker.mask = inputs["attention_mask"] * (inputs["example_ids"] >= 0).unsqueeze(-1)
-        return super().prediction_step(model, inputs, *args, **kwargs)
+            ids = sequence_ids(inputs["example_ids"], inputs.get("choices"), len(inputs["attention_mask"]))
+            self.tracker.mask = inputs["attention_mask"] * (ids >= 0).unsqueeze(-1)
+        loss, logits, labels = super().prediction_step(model, inputs, *args, **kwargs)
+        if logits is not None and self._ragged:
+            # Trainer pads the second dimension only, and all batches must have as many.
+            logits = logits.flatten(1)
+            labels = (labels[0].reshape(len(labels[0]), -1).double(), *labels[1:])
+        return loss, logits, labels
+
+    @property
+    def _ragged(self) -> bool:
+        """Whether a task's logits or labels are not one row of a fixed width."""
+        scorer = self.compute_metrics
+        return isinstance(scorer, Scorer) and any(is_ragged(task) for task in scorer.tasks)
 
     # --- checkpoints --------------------------------------------------------------------------------
 

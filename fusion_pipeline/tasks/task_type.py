@@ -1,0 +1,113 @@
+"""What the pipeline asks of a task type: its rows, its tokens, its head, its loss, its answers, its metrics."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from fusion_pipeline.backbone import Backbone
+    from fusion_pipeline.tasks.labels import Label
+    from fusion_pipeline.training.encoding import Encoded
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What is said of one example: a value that JSON can hold, and probabilities by name where there are any."""
+
+    prediction: Any
+    probabilities: dict[str, float] | None = None
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """An answer as it is written to files."""
+    said = {"prediction": answer.prediction}
+    if answer.probabilities is None:
+        return said
+    return said | {"probabilities": {name: round(p, 6) for name, p in answer.probabilities.items()}}
+
+
+class TaskType(ABC):
+    """One type of task.
+
+    head: what its heads are called. metrics: those it knows, the usual primary one first. fields: the fields of
+    a row; empty stands for a text, or a text and a second one. label: the usual name of the label's column.
+    pools: whether the head reads one vector a sequence, and not one a token. named: whether labels have names.
+    whole: whether every class must occur in train.
+    """
+
+    name: ClassVar[str]
+    head: ClassVar[str]
+    metrics: ClassVar[tuple[str, ...]]
+    fields: ClassVar[tuple[str, ...]] = ()
+    label: ClassVar[str] = "label"
+    pools: ClassVar[bool] = True
+    named: ClassVar[bool] = True
+    whole: ClassVar[bool] = False
+
+    def metric(self, said: str | None, average: str | None, labels: tuple[str, ...] | None) -> str:
+        """The name of the primary metric, from what a data set says."""
+        return said or self.metrics[0]
+
+    def width(self, labels: Sequence[str] | None) -> int:
+        """Outputs of a head, for one vector."""
+        return 1 if labels is None else len(labels)
+
+    def arrange(self, logits: Tensor, mask_BT: Tensor | None, choices_BC: Tensor | None) -> Tensor:
+        """What a head says, made into what a loss and an answer take."""
+        return logits
+
+    @abstractmethod
+    def losses(self, logits: Tensor, labels: Tensor, scale: float) -> Tensor:
+        """The loss of each example (B,)."""
+
+
+class RowType(TaskType):
+    """A type that reads its own rows and makes its own answers: all but classification and regression."""
+
+    @abstractmethod
+    def read(self, row: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
+        """The checked fields of a row but its label; ValueError says what is wrong ('has no tokens')."""
+
+    @abstractmethod
+    def read_label(self, value: Any, inputs: Row, index: Mapping[Label, int]) -> Any:
+        """The checked label; ValueError says what is wrong."""
+
+    @abstractmethod
+    def given(self, item: Any) -> Row:
+        """The row of what a person hands to `predict`; ValueError says what it should be."""
+
+    @abstractmethod
+    def encode(self, rows: Sequence[Mapping[str, Any]], backbone: Backbone) -> dict[str, Any]:
+        """Fields of `Encoded`; rows without a label get one that counts for nothing."""
+
+    @abstractmethod
+    def crop(self, flat: np.ndarray, encoded: Encoded, index: int, width: int) -> np.ndarray:
+        """One example's logits out of a flat row (W,) that may be padded at its end."""
+
+    @abstractmethod
+    def answer(
+        self, logits: np.ndarray, labels: tuple[str, ...] | None, encoded: Encoded, index: int
+    ) -> Answer:
+        """What cropped logits say of an example."""
+
+    @abstractmethod
+    def said(self, label: Any, labels: tuple[str, ...] | None, row: Mapping[str, Any]) -> Any:
+        """A row's label in the words of an answer's prediction."""
+
+    @abstractmethod
+    def score(
+        self, answers: Sequence[Any], right: Sequence[Any], labels: tuple[str, ...] | None
+    ) -> dict[str, float]:
+        """All metrics worth reporting of predictions, given what is right."""
+
+    def notes(self, encoded: Encoded) -> tuple[str, ...]:
+        """What a person should know of the tokens, such as what was cut off."""
+        return ()
