@@ -15,7 +15,14 @@ from fusion_pipeline.tasks.resolve import known_tasks
 from fusion_pipeline.tasks.spec import ColumnsSpec, DataSpec
 
 ROOT = Path(os.environ.get("FUSION_DATA") or "/nowhere")
-SUPPORTED = {"classification", "pair_classification", "regression", "pair_regression", "token_classification"}
+SUPPORTED = {
+    "classification",
+    "pair_classification",
+    "regression",
+    "pair_regression",
+    "token_classification",
+    "multiple_choice",
+}
 
 pytestmark = [
     pytest.mark.shared_data,

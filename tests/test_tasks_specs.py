@@ -73,7 +73,7 @@ def test_data_yaml_holds_every_field_of_the_spec(source):
     [
         {"name": "a/b"},
         {"name": ".."},
-        {"type": "multiple_choice"},
+        {"type": "ranking"},
         {"type": "clustering"},
         {"labels": None},
         {"labels": ("one",)},

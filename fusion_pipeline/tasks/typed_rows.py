@@ -21,9 +21,10 @@ def check_typed(raw: RawTask, kind: RowType) -> tuple[TaskSpec, dict[str, list[R
     """Checks every row of every split; the task and its rows, with numbered labels."""
     columns, label = field_columns(kind, raw), raw.label or kind.label
     for table in raw.tables.values():
-        require_columns(
-            table, {**{_key(raw, f): column for f, column in columns.items()}, raw.keys["label"]: label}
-        )
+        # One by one: several columns may be set by one key.
+        for field, column in columns.items():
+            require_columns(table, {_key(raw, field): column})
+        require_columns(table, {raw.keys["label"]: label})
     names = _names(raw, kind, label)
     index = label_index(names or ())
     splits = {split: _rows(table, kind, columns, label, index) for split, table in raw.tables.items()}
