@@ -64,7 +64,7 @@ CASES = {
     "numbers for text": ("a.csv", "text,label\n" + "3.5,1\n" * 9, {}, ["numbers only"], "line 2"),
     "no label": ("a.csv", HEAD + GOOD + "x,\n", {}, ["no label"], "line 22"),
     "null label": ("a.jsonl", many([0, 1, None]), {}, ["no label"], "line 3"),
-    "multi-label": ("a.jsonl", many([[0, 1]]), {}, ["not supported yet"], "line 1"),
+    "multi-label": ("a.jsonl", many([[0, 1]]), {}, ["multi_label_classification"], "line 1"),
     "numbers and words": (
         "a.csv",
         HEAD + GOOD + "x,five\n",

@@ -7,10 +7,10 @@ from typing import Any
 
 from fusion_pipeline.tasks.problems import Problems
 from fusion_pipeline.tasks.raw import wanted_columns
-from fusion_pipeline.tasks.rows import check_text
 from fusion_pipeline.tasks.spec import ColumnsSpec, TaskSpec
 from fusion_pipeline.tasks.table import read_table, require_columns
 from fusion_pipeline.tasks.task_type import RowType
+from fusion_pipeline.tasks.texts import check_text
 from fusion_pipeline.tasks.typed_rows import read_inputs
 from fusion_pipeline.tasks.types import task_type
 

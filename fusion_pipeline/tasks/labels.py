@@ -29,7 +29,9 @@ def read_label(value: Any) -> Label:
     if isinstance(value, str):
         return _from_text(value.strip())
     if isinstance(value, list | tuple):
-        raise ValueError("has a list as its label; tasks with several labels per row are not supported yet")
+        raise ValueError(
+            "has a list as its label: say the type, multi_label_classification or token_classification"
+        )
     raise ValueError(f"has a label that is neither a number nor a word ({type(value).__name__})")
 
 

@@ -15,6 +15,7 @@ from fusion_pipeline.tasks.spec import TaskSpec
 from fusion_pipeline.tasks.table import Table, require_columns
 from fusion_pipeline.tasks.task_type import RowType
 from fusion_pipeline.tasks.task_types import DEFAULT_METRIC, metric_name
+from fusion_pipeline.tasks.texts import check_text
 from fusion_pipeline.tasks.typed_rows import check_typed
 from fusion_pipeline.tasks.types import task_type
 
@@ -89,28 +90,6 @@ def _refuse_numbers(table: Table, texts: Mapping[str, str], keys: Mapping[str, s
                 where=table.place(0),
                 hint=f"name another column in {keys[key]}",
             )
-
-
-def check_text(row: Any, column: str) -> str:
-    """The row's text; ValueError says why it is none."""
-    text = row.get(column)
-    if text is None:
-        raise ValueError(f"has no '{column}'")
-    if not isinstance(text, str):
-        raise ValueError(f"has a {type(text).__name__} in '{column}' where text should be: {str(text)[:40]}")
-    if not text.strip():
-        raise ValueError(f"has an empty '{column}'")
-    if not text.isascii():
-        _check_encodable(text, column)
-    return text
-
-
-def _check_encodable(text: str, column: str) -> None:
-    # JSON can spell half of a surrogate pair (\ud83d alone), which no tokenizer takes.
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError(f"has a broken character (half a surrogate pair) in '{column}'") from None
 
 
 def _plan(raw: RawTask, labels: Sequence[Label], column: str) -> LabelPlan:

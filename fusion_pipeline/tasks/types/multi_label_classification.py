@@ -1,0 +1,114 @@
+"""Any number of labels a text or pair of texts: one sigmoid each. Loss: binary cross-entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fusion_pipeline.tasks.labels import read_label
+from fusion_pipeline.tasks.task_type import Answer, Row, RowType
+from fusion_pipeline.tasks.texts import check_text
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from fusion_pipeline.backbone import Backbone
+    from fusion_pipeline.tasks.labels import Label
+    from fusion_pipeline.training.encoding import Encoded
+
+
+class MultiLabel(RowType):
+    """`{"text", "text_pair"?, "label": class numbers}`, none of them too; said is what is likelier than not."""
+
+    name = "multi_label_classification"
+    head = "labels"
+    metrics = ("f1_micro", "f1_macro", "accuracy")
+
+    def metric(self, said: str | None, average: str | None, labels: tuple[str, ...] | None) -> str:
+        """Of F1 the micro average, unless another is said."""
+        return f"f1_{average or 'micro'}" if said in (None, "f1") else str(said)
+
+    def read(self, row: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
+        """The text or texts."""
+        return {key: check_text(row, column) for key, column in columns.items()}
+
+    def read_label(self, value: Any, inputs: Row, index: Mapping[Label, int]) -> list[int]:
+        """The class numbers, sorted."""
+        if not isinstance(value, list | tuple):
+            raise ValueError("has no list of labels")
+        unknown = next((label for label in value if read_label(label) not in index), None)
+        if unknown is not None:
+            raise ValueError(f"has the label {unknown!r}, which is not among the label names")
+        return sorted({index[read_label(label)] for label in value})
+
+    def given(self, item: Any) -> Row:
+        """A text, or (text, second text)."""
+        texts = [item] if isinstance(item, str) else item
+        if not isinstance(texts, tuple | list) or len(texts) not in (1, 2):
+            raise ValueError("is to be a text, or (text, second text)")
+        row = dict(zip(("text", "text_pair"), texts, strict=False))
+        return self.read(row, {key: key for key in row})
+
+    def encode(self, rows: Sequence[Mapping[str, Any]], backbone: Backbone) -> dict[str, Any]:
+        """Tokens, and labels (n, C) of 0 and 1 (n, 0 without labels)."""
+        import numpy as np
+
+        from fusion_pipeline.training.encoding import encode_plain
+
+        classes = 1 + max((number for row in rows for number in row.get("label", ())), default=-1)
+        labels = np.zeros((len(rows), classes), dtype=np.float32)
+        for i, row in enumerate(rows):
+            labels[i, row.get("label", [])] = 1.0
+        return {**encode_plain(rows, backbone), "labels": labels}
+
+    def losses(self, logits: Tensor, labels: Tensor, scale: float) -> Tensor:
+        """The mean over classes of −y log σ(z) − (1 − y) log(1 − σ(z)). Shapes: (B, C), (B, ≤ C) → (B,).
+
+        Classes that a split never has are no columns of its labels: they are 0.
+        """
+        from torch.nn import functional as F
+
+        wanted = F.pad(labels.to(logits.dtype), (0, logits.shape[1] - labels.shape[1]))
+        return F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(1)
+
+    def crop(self, flat: np.ndarray, encoded: Encoded, index: int, width: int) -> np.ndarray:
+        """Shapes: (W,) → (C,)."""
+        return flat[:width]
+
+    def answer(
+        self, logits: np.ndarray, labels: tuple[str, ...] | None, encoded: Encoded, index: int
+    ) -> Answer:
+        """The labels that are likelier than not, and how likely each is."""
+        import numpy as np
+
+        chances = 1 / (1 + np.exp(-np.clip(logits.astype(float), -60, 60)))
+        named = {name: float(p) for name, p in zip(labels or (), chances, strict=True)}
+        return Answer(prediction=[name for name, p in named.items() if p > 0.5], probabilities=named)
+
+    def said(self, label: Any, labels: tuple[str, ...] | None, row: Mapping[str, Any]) -> list[str]:
+        """The labels by name."""
+        return [(labels or ())[number] for number in label]
+
+    def score(
+        self, answers: Sequence[Any], right: Sequence[Any], labels: tuple[str, ...] | None
+    ) -> dict[str, float]:
+        """F1 over all decisions and as the mean over labels; accuracy is the share of rows wholly right."""
+        names = labels or ()
+        counts = [_counts(answers, right, name) for name in names]
+        hits, decided = sum(hit for hit, _ in counts), sum(both for _, both in counts)
+        wholly = sum(set(said) == set(true) for said, true in zip(answers, right, strict=True))
+        return {
+            "f1_micro": 2 * hits / max(decided, 1),
+            "f1_macro": sum(2 * hit / max(both, 1) for hit, both in counts) / max(len(names), 1),
+            "accuracy": wholly / max(len(right), 1),
+        }
+
+
+def _counts(answers: Sequence[Any], right: Sequence[Any], name: str) -> tuple[int, int]:
+    """Hits, and predicted + right, of one label."""
+    hits = sum(name in said and name in true for said, true in zip(answers, right, strict=True))
+    return hits, sum(name in said for said in answers) + sum(name in true for true in right)
+
+
+TYPE = MultiLabel()
