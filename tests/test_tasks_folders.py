@@ -115,7 +115,7 @@ BAD_CARDS = {
     "empty name": ({"name": ""}, "cannot be a task's name"),
     "multiple choice": ({"task_type": "multiple_choice"}, "no column 'context'"),
     "tokens": ({"task_type": "token_classification"}, "no column 'tokens'"),
-    "spans": ({"task_type": "span_qa"}, "not supported yet"),
+    "spans": ({"task_type": "span_qa"}, "no column 'context'"),
     "images": ({"modality": "image", "tasks": {}}, "not supported yet"),
     "misspelt type": ({"task_type": "clasification"}, "did you mean 'classification'"),
     "unknown metric": ({"primary_metric": "acuracy"}, "did you mean 'accuracy'"),

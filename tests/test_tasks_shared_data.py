@@ -13,16 +13,11 @@ from fusion_pipeline.tasks.catalog import entry_names, find_entry
 from fusion_pipeline.tasks.data import load_task
 from fusion_pipeline.tasks.resolve import known_tasks
 from fusion_pipeline.tasks.spec import ColumnsSpec, DataSpec
+from fusion_pipeline.tasks.task_types import PAIR_TYPES
+from fusion_pipeline.tasks.types import type_names
 
 ROOT = Path(os.environ.get("FUSION_DATA") or "/nowhere")
-SUPPORTED = {
-    "classification",
-    "pair_classification",
-    "regression",
-    "pair_regression",
-    "token_classification",
-    "multiple_choice",
-}
+SUPPORTED = {*type_names(), *PAIR_TYPES}
 
 pytestmark = [
     pytest.mark.shared_data,
@@ -49,7 +44,7 @@ def test_every_supported_folder_loads_whole_and_every_other_is_refused():
         assert task.sizes == card["sizes"], name
         assert list(task.spec.labels or ()) == (card["label_names"] or []), name
         assert task.spec.metric.split("_")[0] == card["primary_metric"], name
-        assert task.spec.has_pair == (len(card["text_fields"]) == 2), name
+        assert len(task.spec.text) == len(card["text_fields"]), name
         loaded += 1
     assert loaded > 10
 

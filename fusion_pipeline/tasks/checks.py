@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fusion_pipeline.errors import PipelineError
-from fusion_pipeline.tasks.rows import CheckedTask
+from fusion_pipeline.tasks.rows import CheckedTask, Rows
 from fusion_pipeline.tasks.split import text_key
 from fusion_pipeline.tasks.types import task_type
 
@@ -19,7 +19,7 @@ def check_splits(task: CheckedTask, where: str) -> tuple[str, ...]:
     """
     notes: list[str] = []
     for split, rows in task.splits.items():
-        absent = _absent(task, {number for row in rows for number in _numbers(row["label"])})
+        absent = _absent(task, rows)
         if absent and split == "train" and task_type(task.spec.type).whole:
             raise PipelineError(
                 f"no row of train has the class {_listed(absent)}",
@@ -35,7 +35,10 @@ def _numbers(label: Any) -> list[Any]:
     return label if isinstance(label, list) else [label]
 
 
-def _absent(task: CheckedTask, present: set[Any]) -> list[str]:
+def _absent(task: CheckedTask, rows: Rows) -> list[str]:
+    if task.spec.labels is None:
+        return []
+    present = {number for row in rows for number in _numbers(row["label"])}
     return [name for number, name in enumerate(task.spec.labels or ()) if number not in present]
 
 

@@ -12,8 +12,6 @@ METRICS = {
 DEFAULT_METRIC = {CLASSIFICATION: "accuracy", REGRESSION: "pearson"}
 PAIR_TYPES = {"pair_classification": CLASSIFICATION, "pair_regression": REGRESSION}
 NOT_YET = (
-    "span_qa",
-    "multi_label_classification",
     "rating_prediction",
     "ranking",
     "generation",
