@@ -20,7 +20,10 @@ def derived_run(run: Run, folder: Path, manifest: Manifest, *, tasks_as: str, **
     tasks are recorded. `sections` replace further parts of the config.
     """
     values, data, columns = evaluation_source(run, folder, manifest)
-    spec = backbone_spec(manifest, run.section("backbone").get("path"))
+    given = run.section("backbone")
+    spec = backbone_spec(manifest, given.get("path"))
+    # How it trains is for the command line to say, what it is for the artefact.
+    spec = replace(spec, dropout=given.get("dropout", spec.dropout))
     config = run.config | {
         "task": None,
         "target": None,

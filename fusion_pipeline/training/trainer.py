@@ -139,8 +139,8 @@ class PipelineTrainer(Trainer):
         asked = {**inputs, **self.blend.asks}
         loss, outputs = super().compute_loss(model, asked, True, num_items_in_batch)
         # As Trainer does with the model's own: gradients are averaged over ranks, and items counted over all.
-        share = self.accelerator.num_processes / num_items_in_batch
-        loss = self.blend.loss(inputs, outputs, loss, share)
+        ranks = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
+        loss = self.blend.loss(inputs, outputs, loss, ranks / num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
     def training_step(
