@@ -9,6 +9,7 @@ import pytest
 
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.tasks import scores
+from fusion_pipeline.tasks.calibration import calibration_error
 from fusion_pipeline.tasks.metrics import compute, metrics_for
 from fusion_pipeline.tasks.spec import TaskSpec
 from fusion_pipeline.tasks.task_types import METRICS
@@ -68,11 +69,21 @@ def test_every_named_metric_has_a_function_and_every_function_a_name():
 
 
 def test_the_primary_metric_comes_first_and_once():
-    assert metrics_for(spec("accuracy", ("a", "b"))) == ("accuracy", "f1")
-    assert metrics_for(spec("f1", ("a", "b"))) == ("f1", "accuracy")
-    assert metrics_for(spec("accuracy", ("a", "b", "c"))) == ("accuracy", "f1_macro")
-    assert metrics_for(spec("matthews", ("a", "b"))) == ("matthews", "accuracy", "f1")
+    assert metrics_for(spec("accuracy", ("a", "b"))) == ("accuracy", "f1", "f1_macro", "matthews")
+    assert metrics_for(spec("f1", ("a", "b"))) == ("f1", "accuracy", "f1_macro", "matthews")
+    assert metrics_for(spec("accuracy", ("a", "b", "c"))) == ("accuracy", "f1_macro", "matthews")
+    assert metrics_for(spec("matthews", ("a", "b"))) == ("matthews", "accuracy", "f1", "f1_macro")
     assert metrics_for(spec("spearman", None)) == ("spearman", "pearson")
+
+
+def test_calibration_of_a_worked_example():
+    # One bin, 0.9 sure and right in 3 of 4: off by 0.15.
+    sure = np.tile([0.9, 0.1], (4, 1))
+    assert calibration_error(sure, np.array([0, 0, 0, 1])) == pytest.approx(0.15)
+    # Two bins do not make up for each other: 0.4 too low and 0.9 too high.
+    both = np.array([[0.6, 0.4], [0.9, 0.1]])
+    assert calibration_error(both, np.array([0, 1])) == pytest.approx((0.4 + 0.9) / 2)
+    assert calibration_error(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1])) == 0
 
 
 def test_wrong_use_is_refused():

@@ -16,7 +16,8 @@ def metrics_for(spec: TaskSpec) -> tuple[str, ...]:
     if spec.type == REGRESSION:
         others: tuple[str, ...] = METRICS[REGRESSION]
     else:
-        others = ("accuracy", "f1" if spec.output_size == 2 else "f1_macro")
+        positive = ("f1",) if spec.output_size == 2 else ()
+        others = ("accuracy", *positive, "f1_macro", "matthews")
     return tuple(dict.fromkeys((spec.metric, *others)))
 
 

@@ -11,6 +11,7 @@ import torch
 from transformers import EvalPrediction
 
 from fusion_pipeline.heads import HeadSpec
+from fusion_pipeline.tasks.calibration import calibration_error
 from fusion_pipeline.tasks.metrics import compute, metrics_for
 from fusion_pipeline.tasks.spec import TaskSpec
 from fusion_pipeline.tasks.task_type import Answer, RowType
@@ -60,6 +61,9 @@ class TaskOutputs:
             said = [answer.prediction for answer in self.answers()]
             return self._kind().score(said, self.right(), self.spec.labels) | {"loss": self._typed_loss()}
         found = compute(metrics_for(self.spec), self.predictions(), self.labels)
+        probabilities = self.probabilities()
+        if probabilities is not None:
+            found["calibration_error"] = calibration_error(probabilities, self.labels)
         return found | {"loss": self._loss(scale)}
 
     def _kind(self) -> RowType:
