@@ -64,9 +64,9 @@ def test_a_new_target_keeps_the_old_head_untouched_and_says_what_it_scores_now(t
 def test_adapters_that_were_tuned_are_carried_over_tuned(three):
     words = (f"target={three.files['a']}", "adapters=[a,b]")
     tuned = ("unfreeze.adapters=true", "unfreeze.learning_rate=0.01", "trainer.max_steps=2")
-    three.stage("stage=fusion", *words, "name=tuned", *tuned)
-    three.stage("stage=fusion", *words, "name=after-tuned", "init=tuned", *STILL)
-    one, other = (AdaptedModel.load(three.out / "fusion" / name) for name in ("tuned", "after-tuned"))
+    three.stage("stage=fusion", *words, "name=tuned_before", *tuned)
+    three.stage("stage=fusion", *words, "name=after-tuned", "init=tuned_before", *STILL)
+    one, other = (AdaptedModel.load(three.out / "fusion" / name) for name in ("tuned_before", "after-tuned"))
     assert tiny.same(one.adapters.state_dict(), other.adapters.state_dict())
 
 

@@ -82,6 +82,8 @@ class Head(nn.Module):
     def __init__(self, spec: HeadSpec, hidden: int) -> None:
         super().__init__()
         self.spec = spec
+        # Looked up once: a compiled forward cannot search for a file.
+        self._type = head_type(spec.type)
         self.dense = nn.Linear(hidden, hidden) if spec.layers == 2 else None
         self.out = nn.Linear(hidden, spec.outputs, bias=spec.bias)
         for linear in (self.dense, self.out):
@@ -93,7 +95,7 @@ class Head(nn.Module):
     @property
     def pools(self) -> bool:
         """Whether it reads one vector a sequence, and not one a token."""
-        return head_type(self.spec.type).pools
+        return self._type.pools
 
     def forward(self, pooled: Tensor) -> Tensor:
         """The logits, or the predicted value."""
@@ -108,11 +110,11 @@ class Head(nn.Module):
 
     def arrange(self, logits: Tensor, mask_BT: Tensor | None, choices_BC: Tensor | None) -> Tensor:
         """The logits as the task type wants them: of one row together, padding left out."""
-        return head_type(self.spec.type).arrange(logits, mask_BT, choices_BC)
+        return self._type.arrange(logits, mask_BT, choices_BC)
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Loss of each example (B,), as the task type has it."""
-        return head_type(self.spec.type).losses(logits, labels, self.spec.scale)
+        return self._type.losses(logits, labels, self.spec.scale)
 
 
 def _check(layers: int, activation: str, dropout: float) -> None:
