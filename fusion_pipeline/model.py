@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,8 @@ from fusion_pipeline.adapters.spec import AdapterSpec
 from fusion_pipeline.backbone import Backbone, BackboneSpec
 from fusion_pipeline.backbone.loading import load_backbone
 from fusion_pipeline.components import PerSite, Shelf
-from fusion_pipeline.fusion.spec import Fusion, FusionSpec
+from fusion_pipeline.freezing import Freezing
+from fusion_pipeline.fusion.spec import FusionSpec
 from fusion_pipeline.heads import Head, HeadSpec, pool
 from fusion_pipeline.heads.choices import sequence_ids
 from fusion_pipeline.loss import step_loss
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from fusion_pipeline.prediction import Prediction
 
 
-class AdaptedModel(Recomputing, nn.Module):
+class AdaptedModel(Recomputing, Freezing):
     """A frozen backbone and the adapters, fusions and heads on it.
 
         model = AdaptedModel.from_backbone(BackboneSpec(path="bert-base-uncased"))
@@ -141,7 +142,7 @@ class AdaptedModel(Recomputing, nn.Module):
         assert isinstance(head, Head)
         return head.spec
 
-    # --- what is active, what trains ------------------------------------------------------------
+    # --- what is active ---------------------------------------------------------------------------
 
     def set_active(
         self, adapters: str | Sequence[str] | None, *, fusion: str | None = None, head: str | None = None
@@ -173,46 +174,6 @@ class AdaptedModel(Recomputing, nn.Module):
         """How many layers the backbone has."""
         return len(self.table.layer_list(self.backbone))
 
-    def train_only(
-        self, *, adapters: Iterable[str] = (), fusion: str | None = None, heads: Iterable[str] = ()
-    ) -> None:
-        """Lets exactly these have gradients; everything else, the backbone first, is frozen."""
-        self.requires_grad_(False)
-        chosen = [self.adapters[name] for name in adapters] + [self.heads[name] for name in heads]
-        chosen += [] if fusion is None else [self.fusions[fusion]]
-        for part in chosen:
-            part.requires_grad_(True)
-            for module in part.modules():
-                if isinstance(module, Fusion):
-                    # A fusion decides for itself which of its parameters can learn.
-                    module.requires_grad_(True)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> AdaptedModel:
-        """Training mode for what trains; frozen parts stay in evaluation, so their own dropout is off."""
-        if mode != self.training:
-            # A compiled training forward, with a fused optimiser, changes weights without a trace.
-            self._routing.forget()
-        super().train(mode)
-        self.backbone.train(mode and self.backbone_dropout)
-        for module in self.backbone.modules():
-            if getattr(module, "gradient_checkpointing", False):
-                # The layer itself, not its dropouts: transformers recomputes only layers in training mode.
-                module.training = mode
-        for shelf in (self.adapters, self.fusions, self.heads):
-            for part in shelf.children():
-                part.train(mode and any(p.requires_grad for p in part.parameters()))
-        return self
-
-    def trained_state(self) -> dict[str, Tensor]:
-        """The weights that train, by name: what a checkpoint holds."""
-        return {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
-
-    def parameter_counts(self) -> dict[str, int]:
-        """`trainable` and `total` parameters."""
-        counts = [(p.numel(), p.requires_grad) for p in self.parameters()]
-        return {"trainable": sum(n for n, trains in counts if trains), "total": sum(n for n, _ in counts)}
-
     # --- running ----------------------------------------------------------------------------------
 
     def forward(
@@ -235,27 +196,19 @@ class AdaptedModel(Recomputing, nn.Module):
         Loss = (Σ example losses + n · penalty) / num_items_in_batch, n the rows
         of this batch: summed over micro-batches and ranks this is mean loss + penalty, exactly.
         """
-        weights: dict[str, Tensor] = {}
         # Pooling and heads see real tokens only; backbone and sites the virtual ones of a prompt too.
         entered = self._routing.input.enter(inputs)
         ids = example_ids
         if example_ids is not None and choices is not None:
             ids = sequence_ids(example_ids, choices, len(next(iter(inputs.values()))))
         self._routing.begin(entered.get("attention_mask"), ids)
-        if output_fusion_weights:
-            self.observe(lambda key, _names, value: weights.__setitem__(key, value))
-        try:
+        with self._routing.collecting(output_fusion_weights) as weights:
             states = self.backbone(**entered, output_hidden_states=output_hidden_states)
-        finally:
-            if output_fusion_weights:
-                self.observe(None)
         states = self._routing.input.leave(states)
-        head = self._head(task)
-        logits = None
+        head, logits, loss = self._head(task), None, None
         if head is not None:
-            logits = head(self.features(head, states, inputs.get("attention_mask")))
-            logits = head.arrange(logits, inputs.get("attention_mask"), choices)
-        loss = None
+            mask = inputs.get("attention_mask")
+            logits = head.arrange(head(self.features(head, states, mask)), mask, choices)
         if head is not None and logits is not None and labels is not None:
             penalty = self.penalty() if self.training else None
             loss = step_loss(
@@ -266,7 +219,7 @@ class AdaptedModel(Recomputing, nn.Module):
             logits=logits,
             hidden_states=states.hidden_states if output_hidden_states else None,
             last_hidden_state=states.last_hidden_state if output_hidden_states else None,
-            fusion_weights=weights if output_fusion_weights else None,
+            fusion_weights=weights,
         )
 
     def features(self, head: Head, states: Any, mask_BT: Tensor | None) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -90,6 +91,19 @@ class Routing:
         """Shows every forward's fusion weights to `observer`; None stops it."""
         for mixer in self._mixers.values():
             mixer.observer = observer
+
+    @contextmanager
+    def collecting(self, wanted: bool) -> Iterator[dict[str, Tensor] | None]:
+        """Collects the fusion weights of a forward inside the block; None where nobody wants them."""
+        if not wanted:
+            yield None
+            return
+        found: dict[str, Tensor] = {}
+        self.observe(lambda key, _names, weights: found.__setitem__(key, weights))
+        try:
+            yield found
+        finally:
+            self.observe(None)
 
     def free_layers(self) -> int:
         """How many of the lowest layers run without any mixer; 0 where nothing is installed."""

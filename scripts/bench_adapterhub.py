@@ -9,46 +9,22 @@ factor 16, one alone (n=1) or under Fuse, its fusion's default settings, its reg
 from __future__ import annotations
 
 import argparse
-import json
-import resource
-import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from pathlib import Path
 
 import adapters
-import torch
 from adapters.composition import Fuse
 from adapters.configuration import SeqBnConfig
+from torch import Tensor, nn
 from transformers import BertConfig
 
-
-def parse() -> argparse.Namespace:
-    """The command line of scripts/bench_fusion.py, as far as it applies."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    for name, value in (("layers", 6), ("hidden", 768), ("heads", 12), ("batch", 8), ("length", 128)):
-        parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--adapters", type=int, nargs="+", default=[1, 2, 4, 8, 16])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    return parser.parse_args()
+sys.path.insert(0, str(Path(__file__).parent))
+import bench_steps
 
 
-def build(args: argparse.Namespace) -> tuple[torch.nn.Module, list[str]]:
+def build(args: argparse.Namespace) -> tuple[nn.Module, bench_steps.Loss, bench_steps.Loss]:
     """A BERT of the wanted shape with adapters, the fusion of all (or the one) active and training."""
-    config = BertConfig(
-        hidden_size=args.hidden,
-        num_hidden_layers=args.layers,
-        num_attention_heads=args.heads,
-        intermediate_size=4 * args.hidden,
-        max_position_embeddings=max(512, args.length),
-    )
-    model = adapters.BertAdapterModel(config)
+    model = adapters.BertAdapterModel(BertConfig(**bench_steps.bert_config(args)))
     names = [f"a{n}" for n in range(int(args.one))]
     for name in names:
         model.add_adapter(name, config=SeqBnConfig(reduction_factor=16))
@@ -59,73 +35,21 @@ def build(args: argparse.Namespace) -> tuple[torch.nn.Module, list[str]]:
         model.add_adapter_fusion(names)
         model.train_adapter_fusion(Fuse(*names))
     model.active_head = "task"
-    return model.to(args.device), names
 
+    def loss_of(**batch: Tensor) -> Tensor:
+        loss = model(**batch).loss
+        return loss + model.get_fusion_regularization_loss() if len(names) > 1 else loss
 
-def measure(args: argparse.Namespace) -> None:
-    """Times one model in this process and prints its lines."""
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-    model, names = build(args)
-    shape, half = (args.batch, args.length), args.dtype == "bfloat16"
-    batch = {
-        "input_ids": torch.randint(1000, 30000, shape, device=args.device),
-        "attention_mask": torch.ones(shape, dtype=torch.long, device=args.device),
-    }
-    labels = torch.randint(0, 2, (args.batch,), device=args.device)
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, fused=True)
-
-    def cast() -> object:
-        return torch.autocast(args.device, dtype=torch.bfloat16) if half else nullcontext()
-
-    def train() -> None:
-        with cast():
-            loss = model(**batch, labels=labels).loss
-        if len(names) > 1:
-            loss = loss + model.get_fusion_regularization_loss()
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    @torch.no_grad()
-    def infer() -> None:
-        with cast():
-            model(**batch)
-
-    model.train()
-    timed(args, "train", train)
-    peak = torch.cuda.max_memory_allocated() / 2**20 if args.device == "cuda" else None
-    say(args, "peak_mb", value=round(peak or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1))
-    model.eval()
-    timed(args, "infer", infer)
-
-
-def timed(args: argparse.Namespace, what: str, step: Callable[[], None]) -> None:
-    """Two steps to warm up, then the wanted number."""
-    taken = []
-    for number in range(2 + args.repeats):
-        start = time.perf_counter()
-        step()
-        if args.device == "cuda":
-            torch.cuda.synchronize()
-        if number >= 2:
-            taken.append(time.perf_counter() - start)
-    say(args, what, best=round(min(taken), 5), median=round(statistics.median(taken), 5))
-
-
-def say(args: argparse.Namespace, what: str, **values: float) -> None:
-    """One JSON line."""
-    print(json.dumps({"n": int(args.one), "what": what, **values}), flush=True)
+    return model, loss_of, lambda **batch: model(**batch).logits
 
 
 def main() -> None:
-    """One process for each number of adapters, so that each has a peak of its own."""
-    args = parse()
+    """One process for each number of adapters."""
+    args = bench_steps.parser(__doc__).parse_args()
     if args.one:
-        measure(args)
-        return
-    for count in args.adapters:
-        subprocess.run([sys.executable, __file__, *sys.argv[1:], "--one", str(count)], check=True)
+        bench_steps.measure(args, lambda: build(args))
+    else:
+        bench_steps.each(__file__, map(str, args.adapters))
 
 
 if __name__ == "__main__":

@@ -13,14 +13,8 @@ their name in "what". Needs nothing but torch, transformers and fusion_pipeline.
 from __future__ import annotations
 
 import argparse
-import json
-import resource
-import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -32,36 +26,24 @@ from fusion_pipeline.backbone import Backbone, BackboneSpec
 from fusion_pipeline.fusion import AdapterFusionSpec
 from fusion_pipeline.heads import HeadSpec
 
+sys.path.insert(0, str(Path(__file__).parent))
+import bench_steps
+
 ADAPTER = BottleneckSpec(reduction_factor=16)
 
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
-    """The command line; the defaults are the shape that published CPU figures use."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    for name, value in (("layers", 6), ("hidden", 768), ("heads", 12), ("batch", 8), ("length", 128)):
-        parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--adapters", type=int, nargs="+", default=[1, 2, 4, 8, 16])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    """The command line."""
+    parser = bench_steps.parser(__doc__)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--by-hand", action="store_true", help="also the same adapter, hand-written (n=0)")
     parser.add_argument("--full", action="store_true", help="also full fine-tuning (n=0)")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
     return parser.parse_args(words)
 
 
 def bert(args: argparse.Namespace) -> BertModel:
     """A BERT of the wanted shape, with the dropout BERT has."""
-    config = BertConfig(
-        hidden_size=args.hidden,
-        num_hidden_layers=args.layers,
-        num_attention_heads=args.heads,
-        intermediate_size=4 * args.hidden,
-        max_position_embeddings=max(512, args.length),
-    )
-    return BertModel(config, add_pooling_layer=False)
+    return BertModel(BertConfig(**bench_steps.bert_config(args)), add_pooling_layer=False)
 
 
 def adapted(args: argparse.Namespace, count: int) -> AdaptedModel:
@@ -120,86 +102,25 @@ class _AdaptedNorm(nn.Module):
         return self.norm(s + up(torch.relu(down(x))))
 
 
-def build(args: argparse.Namespace) -> tuple[nn.Module, Callable[..., Tensor]]:
-    """The model of one process and a function from a batch to its loss (or its logits)."""
+def build(args: argparse.Namespace) -> tuple[nn.Module, bench_steps.Loss, bench_steps.Loss]:
+    """The model of one process, and functions from a batch to its loss and to its logits."""
     if args.one in ("by_hand", "full"):
         plain = ByHand(args, full=args.one == "full")
-        return plain, plain
+        return plain, plain, plain
     model = adapted(args, int(args.one))
-    return model, lambda **batch: model(**batch).loss if "labels" in batch else model(**batch).logits
-
-
-def measure(args: argparse.Namespace) -> None:
-    """Times one model in this process and prints its lines."""
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-    model, run = build(args)
-    model.to(args.device)
     if args.compile:
         model.compile()
-    half = args.dtype == "bfloat16"
-    cast: Callable[[], AbstractContextManager[object]] = (
-        (lambda: torch.autocast(args.device, dtype=torch.bfloat16)) if half else nullcontext
-    )
-    shape = (args.batch, args.length)
-    batch = {
-        "input_ids": torch.randint(1000, 30000, shape, device=args.device),
-        "attention_mask": torch.ones(shape, dtype=torch.long, device=args.device),
-    }
-    labels = torch.randint(0, 2, (args.batch,), device=args.device)
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, fused=True)
-
-    def train() -> None:
-        with cast():
-            loss = run(**batch, labels=labels)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    @torch.no_grad()
-    def infer() -> None:
-        with cast():
-            run(**batch)
-
-    name = {"n": int(args.one), "tag": ""} if args.one.isdigit() else {"n": 0, "tag": f"{args.one}_"}
-    model.train()
-    _time(args, name, "train", train)
-    _say(name, "peak_mb", value=round(_peak(args), 1))
-    model.eval()
-    _time(args, name, "infer", infer)
-
-
-def _time(args: argparse.Namespace, name: dict[str, object], what: str, step: Callable[[], None]) -> None:
-    taken = []
-    for number in range(2 + args.repeats):
-        start = time.perf_counter()
-        step()
-        if args.device == "cuda":
-            torch.cuda.synchronize()
-        if number >= 2:
-            taken.append(time.perf_counter() - start)
-    _say(name, what, best=round(min(taken), 5), median=round(statistics.median(taken), 5))
-
-
-def _peak(args: argparse.Namespace) -> float:
-    if args.device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _say(name: dict[str, object], what: str, **values: float) -> None:
-    print(json.dumps({"n": name["n"], "what": f"{name['tag']}{what}", **values}), flush=True)
+    return model, lambda **batch: model(**batch).loss, lambda **batch: model(**batch).logits
 
 
 def main() -> None:
-    """One process for each measured model, so that each has a peak of its own."""
+    """One process for each measured model."""
     args = parse()
     if args.one:
-        measure(args)
+        bench_steps.measure(args, lambda: build(args))
         return
-    models = ["by_hand"] * args.by_hand + ["full"] * args.full + [str(n) for n in args.adapters]
-    for one in models:
-        subprocess.run([sys.executable, __file__, *sys.argv[1:], "--one", one], check=True)
+    extra = ["by_hand"] * args.by_hand + ["full"] * args.full
+    bench_steps.each(__file__, [*extra, *map(str, args.adapters)])
 
 
 if __name__ == "__main__":

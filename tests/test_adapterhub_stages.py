@@ -85,7 +85,9 @@ def test_a_setup_becomes_adapters_and_a_fusion_over_them_with_its_head(flex):
         weights = (flex.adapters / parent["name"] / "adapter.safetensors").read_bytes()
         assert parent["sha256"] == hashlib.sha256(weights).hexdigest()
     assert any("AdapterHub's format (adapters.1.3.0)" in note for note in manifest.notes)
-    assert any("'tags' labels tokens and was left out" in note for note in manifest.notes)
+    tasks = json.loads((flex.fusion / "model.json").read_text())["tasks"]
+    kinds = {task["name"]: task["type"] for task in tasks}
+    assert kinds == {"target": "classification", "tags": "token_classification"}
     assert not any(path.name.startswith(".") for path in flex.out.rglob("*"))
 
 
@@ -96,6 +98,8 @@ def test_the_artefacts_of_a_setup_give_the_recorded_logits_exactly_as_the_files_
     assert (model.active_fusion, model.active_head) == (recorded.FUSED, "target")
     assert_equal_logits(model, flex.direct(*places, **fusion))
     recorded.assert_logits(model, FLEX, "setup", "fuse.target")
+    model.set_active(list(model.active_adapters), fusion=recorded.FUSED, head="tags")
+    recorded.assert_logits(model, FLEX, "setup", "fuse.tags")
     alone = AdaptedModel.load(flex.adapters / "a")
     assert_equal_logits(alone, flex.direct(flex.setup / "a"))
     recorded.assert_logits(alone, FLEX, "setup", "single")
@@ -108,7 +112,7 @@ def test_the_heads_of_a_setup_are_the_ones_it_names(tmp_path, head):
     recorded.edit_json(hub.setup / "adapter_setup.json", head_setup=head)
     hub.bring(hub.setup)
     saved = json.loads((hub.fusion / "model.json").read_text())["heads"]
-    assert list(saved) == [name for name in ([head] if isinstance(head, str) else head) if name != "tags"]
+    assert list(saved) == ([head] if isinstance(head, str) else head)
     assert list(json.loads((hub.adapters / "a" / "model.json").read_text())["heads"]) == ["a"]
     recorded.edit_json(hub.setup / "adapter_setup.json", head_setup="gone")
     with pytest.raises(PipelineError, match="heads are missing: gone"):
@@ -229,13 +233,28 @@ def test_a_dry_run_of_both_directions_writes_nothing(hub, capsys):
 def test_an_imported_fusion_predicts_files(flex, tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"text": "w7 w8"}\n{"text": "w30"}\n')
     output = tmp_path / "said.jsonl"
-    flex.stage("predict", f"run={flex.fusion}", f"input={tmp_path / 'rows.jsonl'}", f"output={output}")
+    flex.stage(
+        "predict", f"run={flex.fusion}", "task=target", f"input={tmp_path / 'rows.jsonl'}", f"output={output}"
+    )
     said = [json.loads(line) for line in output.read_text().splitlines()]
     wanted = AdaptedModel.load(flex.fusion).predict(["w7 w8", "w30"])
     assert [row["prediction"] for row in said] == [answer.label for answer in wanted]
 
 
-def test_an_imported_fusion_is_scored_on_data_that_are_named(flex, tmp_path):
+def test_an_imported_head_for_tokens_tags_words(flex, tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"tokens": ["w7", "w8", "w30"]}\n')
+    output = tmp_path / "said.jsonl"
+    words = ("task=tags", f"input={tmp_path / 'rows.jsonl'}", f"output={output}")
+    flex.stage("predict", f"run={flex.fusion}", *words)
+    (said,) = [json.loads(line) for line in output.read_text().splitlines()]
+    assert len(said["prediction"]) == 3
+    assert set(said["prediction"]) <= {f"LABEL_{number}" for number in range(4)}
+
+
+def test_an_imported_fusion_is_scored_on_data_that_are_named(tmp_path):
+    flex = made(FLEX, "setup", tmp_path)
+    recorded.edit_json(flex.setup / "adapter_setup.json", head_setup="target")
+    flex.bring(flex.setup)
     with pytest.raises(PipelineError, match="its data are not known here"):
         flex.stage("evaluate", f"run={flex.fusion}")
     labels = [f"LABEL_{number}" for number in range(3)]

@@ -5,7 +5,7 @@ import tiny
 import torch
 from reference import delta, deltas
 
-from fusion_pipeline.adapters import Bottleneck, BottleneckSpec, LowRank, LowRankBank
+from fusion_pipeline.adapters import Between, Bottleneck, BottleneckSpec, LowRank, LowRankBank
 
 D_IN, D_OUT = 10, 14
 COUNTS = (1, 2, 3, 5, 8, 16)
@@ -152,11 +152,11 @@ class Bare(torch.nn.Module):
             down_bias=None,
             up=self.up,
             up_bias=None,
-            activation="identity",
-            function=lambda x: x,
             scale=2.0,
-            dropout=0.0,
         )
+
+    def between(self):
+        return Between(width=len(self.down), activation="identity", function=lambda x: x)
 
     def forward(self, x):
         return 2.0 * (x @ self.down.T @ self.up.T)

@@ -6,6 +6,7 @@ import torch
 from kinds import outputs, part, spec_of, with_kind
 from placed import FAMILIES
 
+from fusion_pipeline import registry
 from fusion_pipeline.adapters.building import build_adapter
 from fusion_pipeline.errors import PipelineError
 
@@ -191,3 +192,21 @@ def test_two_prompts_and_a_prompt_without_adapters_under_a_fusion_are_refused():
 def test_settings_that_make_no_adapter_are_refused(kind, values, message):
     with pytest.raises(PipelineError, match=message):
         tiny.adapted().add_adapter("one", spec_of(kind, **values))
+
+
+def test_frozen_adapters_that_are_made_are_made_once_for_many_batches(monkeypatch):
+    model = tiny.adapted()
+    for name in ("one", "other"):
+        model.add_adapter(name, registry.build("adapter", "hyper", reduction_factor=4))
+    model.add_fusion("f", registry.build("fusion", "adapterfusion"), ["one", "other"])
+    model.set_active(["one", "other"], fusion="f")
+    model.train_only(fusion="f")
+    model.train()
+    made = []
+    for module in model.adapters.modules():
+        if hasattr(module, "low_rank"):
+            own = module.low_rank
+            monkeypatch.setattr(module, "low_rank", lambda own=own: made.append(1) or own())
+    for _ in range(3):
+        model(**tiny.inputs(model))
+    assert len(made) == 2 * len(model.table.layer_list(model.backbone))

@@ -10,7 +10,7 @@ from fusion_pipeline.registry import config_dir
 from fusion_pipeline.tasks.catalog import entry_names, find_entry, read_entry
 from fusion_pipeline.tasks.embedded import TASKS
 from fusion_pipeline.tasks.spec import SPLITS, ColumnsSpec, DataSpec, TaskSpec
-from fusion_pipeline.tasks.task_types import METRICS
+from fusion_pipeline.tasks.types import task_type
 
 GOOD = {"name": "a", "type": "classification", "labels": ("no", "yes"), "metric": "accuracy"}
 
@@ -20,7 +20,7 @@ def test_every_task_yaml_loads_and_names_a_source(name):
     entry = find_entry(name)
     assert entry.name == name
     assert entry.sources
-    assert entry.metric in METRICS[entry.type]
+    assert entry.metric in task_type(entry.type).metrics
     if entry.embedded:
         assert entry.embedded in TASKS
     if entry.hub:

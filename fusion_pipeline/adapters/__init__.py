@@ -3,11 +3,12 @@
 from fusion_pipeline.adapters.bank import Bank, Hidden, LowRankBank
 from fusion_pipeline.adapters.bottleneck import Bottleneck, BottleneckSpec
 from fusion_pipeline.adapters.delta_bank import DeltaBank
-from fusion_pipeline.adapters.spec import AdapterSpec, LowRank
+from fusion_pipeline.adapters.spec import AdapterSpec, Between, LowRank
 
 __all__ = [
     "AdapterSpec",
     "Bank",
+    "Between",
     "Bottleneck",
     "BottleneckSpec",
     "DeltaBank",

@@ -12,14 +12,14 @@ the first two never need the (tokens × N × hidden) tensor:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusion_pipeline.adapters.spec import LowRank
+from fusion_pipeline.adapters.spec import Between
+from fusion_pipeline.adapters.stack import Stack, stack_of
 
 Hidden = Tensor
 """What a bank computes once from x and uses in every method: (…, ΣR) for a low-rank bank."""
@@ -55,55 +55,6 @@ class Bank(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stack:
-    """N low-rank adapters as one: down (ΣR, D_in), ups = [U | Cᵀ] (D_out, ΣR + N), scales folded in.
-
-    U are the up-projections and C their biases, 0 for an adapter without one.
-    """
-
-    down: Tensor
-    down_bias: Tensor | None
-    ups: Tensor
-    has_bias: bool
-    widths: tuple[int, ...]
-
-    @property
-    def up(self) -> Tensor:
-        """U (D_out, ΣR)."""
-        return self.ups[:, : self.down.shape[0]]
-
-    @property
-    def up_bias(self) -> Tensor | None:
-        """C (N, D_out), None where no adapter has one."""
-        return self.ups[:, self.down.shape[0] :].T if self.has_bias else None
-
-    @property
-    def uniform(self) -> bool:
-        """Whether all bottlenecks are equally wide, so that a plain reshape splits them."""
-        return len(set(self.widths)) == 1
-
-    def per_adapter(self, values: Tensor) -> Tensor:
-        """Sums (…, ΣR) over each adapter's own part: (…, N)."""
-        if self.uniform:
-            return values.unflatten(-1, (len(self.widths), -1)).sum(-1)
-        return torch.stack([part.sum(-1) for part in values.split(self.widths, dim=-1)], dim=-1)
-
-    def spread(self, weights: Tensor, hidden: Tensor) -> Tensor:
-        """Multiplies each adapter's part of (…, ΣR) by its weight (…, N)."""
-        if self.uniform:
-            return (hidden.unflatten(-1, (len(self.widths), -1)) * weights.unsqueeze(-1)).flatten(-2)
-        parts = hidden.split(self.widths, dim=-1)
-        return torch.cat([part * weights[..., n : n + 1] for n, part in enumerate(parts)], dim=-1)
-
-    def per_column(self, rows: Tensor) -> Tensor:
-        """Repeats each adapter's row of (N, K) for every column of its part: (ΣR, K)."""
-        if self.uniform:
-            return rows.repeat_interleave(self.widths[0], dim=0)
-        parts = zip(rows.unbind(0), self.widths, strict=True)
-        return torch.cat([row.expand(width, -1) for row, width in parts])
-
-
 class LowRankBank:
     """A bank of low-rank adapters of any widths, activations and scales.
 
@@ -116,9 +67,17 @@ class LowRankBank:
         self.modules = list(modules)
         self._cached: tuple[object, Stack] | None = None
 
-    def parts(self) -> list[LowRank]:
-        """The adapters' parts, in order."""
-        return [module.low_rank() for module in self.modules]  # type: ignore[operator]
+    def between(self) -> list[Between]:
+        """What lies between each adapter's projections, in order."""
+        return [module.between() for module in self.modules]  # type: ignore[operator]
+
+    @property
+    def width(self) -> int:
+        """ΣR."""
+        return sum(one.width for one in self.between())
+
+    def _stacked(self) -> Stack:
+        return stack_of([module.low_rank() for module in self.modules])  # type: ignore[operator]
 
     @property
     def trains(self) -> bool:
@@ -133,16 +92,16 @@ class LowRankBank:
         """The stacked weights of now."""
         if torch.compiler.is_compiling():
             # Whether what is kept is still true cannot be asked inside a graph; stacking anew is little work.
-            return _stack(self.parts())
+            return self._stacked()
         if self.trains:
             # Fused optimisers change weights without a trace: nothing kept outlives a training forward.
             self._cached = None
-            return _stack(self.parts())
+            return self._stacked()
         version = self.version()
         if self._cached is None or self._cached[0] != version:
             # Not as inference tensors: a later training forward may use what a prediction has stacked.
             with torch.inference_mode(False), torch.no_grad():
-                self._cached = (version, _stack(self.parts()))
+                self._cached = (version, self._stacked())
         return self._cached[1]
 
     def forget(self) -> None:
@@ -151,15 +110,15 @@ class LowRankBank:
 
     def activate(self, pre: Tensor) -> Tensor:
         """φ_n on each adapter's own part of the pre-activations (…, ΣR), with its dropout where it trains."""
-        parts = self.parts()
-        if len({(part.activation, part.dropout) for part in parts}) == 1:
-            return _activated(parts[0], pre)
-        split = pre.split([part.width for part in parts], dim=-1)
-        return torch.cat([_activated(part, piece) for part, piece in zip(parts, split, strict=True)], dim=-1)
+        each = self.between()
+        if len({(one.activation, one.dropout) for one in each}) == 1:
+            return _activated(each[0], pre)
+        split = pre.split([one.width for one in each], dim=-1)
+        return torch.cat([_activated(one, piece) for one, piece in zip(each, split, strict=True)], dim=-1)
 
     def project(self, x: Tensor, stack: Stack) -> Tensor:
         """All pre-activations D_n drop(x) + b_n: one product, or one each where a dropout falls on x."""
-        rates = [part.input_dropout for part in self.parts()] if self.in_training else [0.0]
+        rates = [one.input_dropout for one in self.between()]
         if not any(rates):
             return F.linear(x, stack.down, stack.down_bias)
         inputs = [F.dropout(x, rate, training=rate > 0) for rate in rates]
@@ -167,11 +126,6 @@ class LowRankBank:
         pieces = [F.linear(one, down) for one, down in zip(inputs, downs, strict=True)]
         pre = torch.cat(pieces, dim=-1)
         return pre if stack.down_bias is None else pre + stack.down_bias
-
-    @property
-    def in_training(self) -> bool:
-        """Whether an adapter's own dropout is on."""
-        return any(module.training for module in self.modules)
 
     def hidden(self, x: Tensor) -> Hidden:
         """All bottleneck activations with one matrix product: (…, D_in) → (…, ΣR)."""
@@ -227,38 +181,5 @@ def weight_version(parameters: Iterable[Tensor]) -> object:
     )
 
 
-def _activated(part: LowRank, pre: Tensor) -> Tensor:
-    return F.dropout(part.function(pre), part.dropout, training=part.dropout > 0)
-
-
-def _stack(parts: Sequence[LowRank]) -> Stack:
-    return Stack(
-        down=_cat([part.down for part in parts], 0),
-        down_bias=_biases([part.down_bias for part in parts], [part.down[:, 0] for part in parts]),
-        ups=torch.cat([*(_scaled(part.up, part.scale) for part in parts), _bias_columns(parts)], 1),
-        has_bias=any(part.up_bias is not None for part in parts),
-        widths=tuple(part.width for part in parts),
-    )
-
-
-def _bias_columns(parts: Sequence[LowRank]) -> Tensor:
-    zero = parts[0].up.new_zeros(parts[0].up.shape[0])
-    biases = [zero if part.up_bias is None else _scaled(part.up_bias, part.scale) for part in parts]
-    return torch.stack(biases, dim=1)
-
-
-def _biases(biases: Sequence[Tensor | None], like: Sequence[Tensor]) -> Tensor | None:
-    if all(bias is None for bias in biases):
-        return None
-    return _cat(
-        [torch.zeros_like(row) if bias is None else bias for bias, row in zip(biases, like, strict=True)], 0
-    )
-
-
-def _scaled(tensor: Tensor, scale: float) -> Tensor:
-    return tensor if scale == 1 else tensor * scale
-
-
-def _cat(tensors: Sequence[Tensor], dim: int) -> Tensor:
-    # A bank of one (stage 1) is the parameter itself: nothing is copied.
-    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors), dim=dim)
+def _activated(between: Between, pre: Tensor) -> Tensor:
+    return F.dropout(between.function(pre), between.dropout, training=between.dropout > 0)

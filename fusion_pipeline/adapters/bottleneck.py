@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from fusion_pipeline.activations import ACTIVATIONS
+from fusion_pipeline.adapters.low_rank import LowRankAdapter
 from fusion_pipeline.adapters.settings import Narrow, require, require_activation, require_dropout
-from fusion_pipeline.adapters.spec import LowRank
+from fusion_pipeline.adapters.spec import Between, LowRank
 
 INITS = ("normal", "kaiming")
 
@@ -48,7 +48,7 @@ class BottleneckSpec(Narrow):
         return width * d_in + width + d_out * width + d_out
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(LowRankAdapter):
     """Δ(x) = s·(U·drop(φ(D x + b)) + c).
 
     Shapes: x (…, D_in) → Δ (…, D_out); D is (R, D_in), U is (D_out, R).
@@ -76,15 +76,15 @@ class Bottleneck(nn.Module):
             down_bias=self.down.bias,
             up=self.up.weight,
             up_bias=self.up.bias,
-            activation=self.spec.activation,
-            function=ACTIVATIONS[self.spec.activation],
             scale=self.spec.scaling,
-            # Frozen adapters are in eval mode during fusion training, so their own dropout is off there.
-            dropout=self.spec.dropout if self.training else 0.0,
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The delta, one adapter alone."""
-        part = self.low_rank()
-        hidden = F.dropout(part.function(self.down(x)), part.dropout, self.training)
-        return self.spec.scaling * self.up(hidden)
+    def between(self) -> Between:
+        """Activation and dropout as the settings say."""
+        # Frozen adapters are in eval mode during fusion training, so their own dropout is off there.
+        return Between(
+            width=self.down.out_features,
+            activation=self.spec.activation,
+            function=ACTIVATIONS[self.spec.activation],
+            dropout=self.spec.dropout if self.training else 0.0,
+        )

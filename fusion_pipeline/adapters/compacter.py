@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fusion_pipeline.activations import ACTIVATIONS
 from fusion_pipeline.adapters.low_rank import LowRankAdapter
 from fusion_pipeline.adapters.settings import Narrow, require, require_activation, require_dropout
-from fusion_pipeline.adapters.spec import LowRank
+from fusion_pipeline.adapters.spec import Between, LowRank
 from fusion_pipeline.errors import PipelineError
 
 
@@ -84,9 +84,15 @@ class Compacter(LowRankAdapter):
             down_bias=self.down.bias,
             up=self.up(self.rule.matrices),
             up_bias=self.up.bias,
+            scale=self.spec.scaling,
+        )
+
+    def between(self) -> Between:
+        """Activation and dropout as the settings say."""
+        return Between(
+            width=self.down.bias.shape[0],
             activation=self.spec.activation,
             function=ACTIVATIONS[self.spec.activation],
-            scale=self.spec.scaling,
             dropout=self.spec.dropout if self.training else 0.0,
         )
 

@@ -11,7 +11,7 @@ from torch import nn
 from fusion_pipeline.activations import ACTIVATIONS
 from fusion_pipeline.adapters.low_rank import LowRankAdapter
 from fusion_pipeline.adapters.settings import Placed, require, require_dropout
-from fusion_pipeline.adapters.spec import LowRank
+from fusion_pipeline.adapters.spec import Between, LowRank
 from fusion_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -91,9 +91,14 @@ class Lora(LowRankAdapter):
             down_bias=None,
             up=self.up,
             up_bias=None,
+            scale=self.spec.scale,
+        )
+
+    def between(self) -> Between:
+        """No activation; dropout falls on the input."""
+        return Between(
+            width=self.spec.rank,
             activation="identity",
             function=ACTIVATIONS["identity"],
-            scale=self.spec.scale,
-            dropout=0.0,
             input_dropout=self.spec.dropout if self.training else 0.0,
         )

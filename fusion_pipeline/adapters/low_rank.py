@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusion_pipeline.adapters.spec import LowRank
+from fusion_pipeline.adapters.spec import Between, LowRank
 
 
 class LowRankAdapter(nn.Module):
@@ -15,14 +15,18 @@ class LowRankAdapter(nn.Module):
     """
 
     def low_rank(self) -> LowRank:
-        """Its parts, for a bank; their gradients reach the parameters."""
+        """Its projections, for a bank; their gradients reach the parameters."""
+        raise NotImplementedError
+
+    def between(self) -> Between:
+        """Its width, activation and dropouts of now."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """The delta, one adapter alone."""
-        part = self.low_rank()
-        pre = F.linear(dropped(x, part.input_dropout), part.down, part.down_bias)
-        return part.scale * F.linear(dropped(part.function(pre), part.dropout), part.up, part.up_bias)
+        part, between = self.low_rank(), self.between()
+        pre = F.linear(dropped(x, between.input_dropout), part.down, part.down_bias)
+        return part.scale * F.linear(dropped(between.function(pre), between.dropout), part.up, part.up_bias)
 
 
 def dropped(x: Tensor, rate: float) -> Tensor:

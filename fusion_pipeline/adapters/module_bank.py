@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from fusion_pipeline.adapters.bank import Hidden, LowRankBank
+from fusion_pipeline.adapters.explicit_bank import ExplicitBank
 
 if TYPE_CHECKING:
     from fusion_pipeline.mixing import Batch
 
 
-class ModuleBank:
+class ModuleBank(ExplicitBank):
     """N adapters as plain modules x → Δ_n; what the methods share are the deltas themselves, (…, N, D_out).
 
     A module whose `wants_mask` is true is called with the batch's mask (B, T) too.
@@ -29,26 +30,10 @@ class ModuleBank:
         """Every delta: (…, D_in) → (…, N, D_out)."""
         return torch.stack([alone(module, x, self.batch) for module in self.modules], dim=-2)
 
-    def scores(self, query: Tensor, hidden: Hidden) -> Tensor:
-        """⟨query, Δ_n⟩: (…, D_out), (…, N, D_out) → (…, N)."""
-        return (hidden @ query.unsqueeze(-1)).squeeze(-1)
-
-    def combine(self, weights: Tensor, hidden: Hidden) -> Tensor:
-        """Σ_n w_n Δ_n: (…, N), (…, N, D_out) → (…, D_out)."""
-        return (weights.unsqueeze(-2) @ hidden).squeeze(-2)
-
-    def combine_scaled(self, scales: Tensor, hidden: Hidden) -> Tensor:
-        """Σ_n ω_n ∘ Δ_n: (N, D_out) or (N, 1), (…, N, D_out) → (…, D_out)."""
-        return (scales * hidden).sum(-2)
-
     def subset(self, names: Sequence[str]) -> ModuleBank:
         """A bank of some of these adapters, in the order of the names."""
         own = dict(zip(self.names, self.modules, strict=True))
         return ModuleBank(names, [own[name] for name in names], self.batch)
-
-    def deltas(self, hidden: Hidden) -> Tensor:
-        """The deltas, as they are."""
-        return hidden
 
     def forget(self) -> None:
         """Nothing is kept."""

@@ -13,27 +13,31 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LowRank:
-    """The parts of a delta `s·(U φ(D x + b) + c)`: what a low-rank bank stacks.
+class Between:
+    """What lies between the two projections of a low-rank adapter; costs nothing to ask for.
 
-    Shapes: down (R, D_in), down_bias (R,), up (D_out, R), up_bias (D_out,); `scale` is s. `dropout`
-    falls on φ(…) and `input_dropout` on x; both are 0 outside training.
+    `width` is R. `dropout` falls on φ(…) and `input_dropout` on x; both are 0 outside training.
+    """
+
+    width: int
+    activation: str
+    function: Callable[[Tensor], Tensor]
+    dropout: float = 0.0
+    input_dropout: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowRank:
+    """The projections of a delta `s·(U φ(D x + b) + c)`: what a low-rank bank stacks; some kinds compute them.
+
+    Shapes: down (R, D_in), down_bias (R,), up (D_out, R), up_bias (D_out,); `scale` is s.
     """
 
     down: Tensor
     down_bias: Tensor | None
     up: Tensor
     up_bias: Tensor | None
-    activation: str
-    function: Callable[[Tensor], Tensor]
     scale: float
-    dropout: float
-    input_dropout: float = 0.0
-
-    @property
-    def width(self) -> int:
-        """The bottleneck width R."""
-        return self.down.shape[0]
 
 
 class AdapterSpec(Protocol):

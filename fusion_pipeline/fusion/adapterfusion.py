@@ -161,7 +161,7 @@ class AdapterFusion(Fusion):
         if self.spec.residual_before and self.drops:
             return False  # needs the query itself
         tokens = site.x.shape[:-1].numel()
-        return pays(tokens, self.key.weight.shape[0], sum(part.width for part in bank.parts()))
+        return pays(tokens, self.key.weight.shape[0], bank.width)
 
     @property
     def drops(self) -> bool:

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fusion_pipeline.adapters.bank import LowRankBank, Stack, weight_version
+from fusion_pipeline.adapters.bank import LowRankBank, weight_version
+from fusion_pipeline.adapters.stack import Stack
 from fusion_pipeline.fusion.spec import Fused
 from fusion_pipeline.sites.site import SiteInput
 

@@ -25,7 +25,7 @@ from fusion_pipeline.run import Run
 from fusion_pipeline.specs import read_columns
 from fusion_pipeline.store.names import safe_name
 from fusion_pipeline.tasks.spec import TEXT_FIELDS, TaskSpec
-from fusion_pipeline.tasks.task_types import DEFAULT_METRIC
+from fusion_pipeline.tasks.types import head_type
 from fusion_pipeline.workflow import command_line
 
 
@@ -137,9 +137,6 @@ class Publishing:
         for name in heads:
             head = self.model.heads[name]
             assert isinstance(head, Head)
-            if not head.pools:
-                self.found.notes.append(f"the head '{name}' labels tokens and was left out")
-                continue
             if renamed and columns.labels is not None:
                 head.spec = replace(head.spec, labels=_renamed(head, tuple(map(str, columns.labels))))
             tasks.append(_task(name, head, pair=columns.text_pair is not None))
@@ -156,9 +153,9 @@ def _renamed(head: Head, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _task(name: str, head: Head, *, pair: bool) -> TaskSpec:
-    kind = head.spec.type
-    metric, text = DEFAULT_METRIC[kind], TEXT_FIELDS[1 if pair else 0]
-    return TaskSpec(name=name, type=kind, labels=head.spec.labels, metric=metric, text=text)
+    kind = head_type(head.spec.type)
+    metric, text = kind.metric(None, None, head.spec.labels), kind.fields or TEXT_FIELDS[1 if pair else 0]
+    return TaskSpec(name=name, type=kind.name, labels=head.spec.labels, metric=metric, text=text)
 
 
 def _settings(part: Any) -> dict[str, Any]:

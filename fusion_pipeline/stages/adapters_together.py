@@ -13,7 +13,7 @@ from fusion_pipeline.run import Run
 from fusion_pipeline.specs import Specs
 from fusion_pipeline.stages.adapter_training import prepare_adapter
 from fusion_pipeline.tasks.data import TaskData
-from fusion_pipeline.tasks.task_types import METRICS
+from fusion_pipeline.tasks.plain import check_plain
 from fusion_pipeline.together import Together
 from fusion_pipeline.training.fit_together import check_trainer, fit_together
 from fusion_pipeline.training.lane import Lane
@@ -22,7 +22,12 @@ from fusion_pipeline.workflow import Training, encode
 
 def train_together(run: Run, specs: Specs, tasks: Sequence[TaskData]) -> None:
     """Trains the adapters of all tasks at once, except those that are there; publishes one artefact each."""
-    _check_types(tasks)
+    check_plain(
+        [data.spec for data in tasks],
+        "together=true",
+        where="together",
+        hint="together=false trains one after the other",
+    )
     check_together(run, specs)
     backbone = load_backbone(specs.backbone)
     notes = [f"trained together with: {', '.join(data.spec.name for data in tasks)}"]
@@ -52,17 +57,6 @@ def check_together(run: Run, specs: Specs) -> None:
             hint="without resume=true they start anew; those that are published already are left as they are",
         )
     check_trainer(specs.trainer)
-
-
-def _check_types(tasks: Sequence[TaskData]) -> None:
-    """Joint batches are rows of one text or pair: other types of task train one after the other."""
-    others = [f"{data.spec.name} ({data.spec.type})" for data in tasks if data.spec.type not in METRICS]
-    if others:
-        raise PipelineError(
-            f"together=true trains classification and regression, and not {', '.join(others)}",
-            where="together",
-            hint="together=false trains one after the other",
-        )
 
 
 def _execute(run: Run, trainings: Sequence[Training]) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from fusion_pipeline import store
-from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.run import Run
-from fusion_pipeline.tasks.task_types import METRICS
+from fusion_pipeline.tasks.plain import check_plain
 
 
 def run(run: Run) -> None:
@@ -23,13 +22,12 @@ def run(run: Run) -> None:
 
     spec = plain_spec(DistillSpec, run, "distill")
     tasks = load_evaluation_data(run, folder, manifest)
-    others = [f"{data.spec.name} ({data.spec.type})" for data in tasks if data.spec.type not in METRICS]
-    if others:
-        raise PipelineError(
-            f"only classification and regression can be distilled, and not {', '.join(others)}",
-            where="run",
-            hint="stage=prune makes such a fusion faster",
-        )
+    check_plain(
+        [data.spec for data in tasks],
+        "distilling",
+        where="run",
+        hint="stage=prune makes such a fusion faster",
+    )
 
     from fusion_pipeline.stages.distilling import distill
 

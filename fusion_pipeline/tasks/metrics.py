@@ -8,13 +8,14 @@ from typing import Any
 
 from fusion_pipeline.errors import PipelineError, did_you_mean
 from fusion_pipeline.tasks.spec import TaskSpec
-from fusion_pipeline.tasks.task_types import METRICS, REGRESSION
+from fusion_pipeline.tasks.task_types import CLASSIFICATION, REGRESSION
+from fusion_pipeline.tasks.types import task_type
 
 
 def metrics_for(spec: TaskSpec) -> tuple[str, ...]:
     """The metrics worth reporting for a task, the primary one first."""
     if spec.type == REGRESSION:
-        others: tuple[str, ...] = METRICS[REGRESSION]
+        others = task_type(REGRESSION).metrics
     else:
         positive = ("f1",) if spec.output_size == 2 else ()
         others = ("accuracy", *positive, "f1_macro", "matthews")
@@ -43,7 +44,7 @@ def compute(names: Sequence[str], predictions: Any, references: Any) -> dict[str
 def _metric(name: str) -> Any:
     from fusion_pipeline.tasks.score_metric import ScoreMetric
 
-    known = [metric for metrics in METRICS.values() for metric in metrics]
+    known = [metric for kind in (CLASSIFICATION, REGRESSION) for metric in task_type(kind).metrics]
     if name not in known:
         raise PipelineError(f"unknown metric '{name}'", where="metric", hint=did_you_mean(name, known))
     # In memory: evaluate otherwise writes every prediction to a cache in the home folder, under a lock.

@@ -14,7 +14,7 @@ from fusion_pipeline.tasks.raw import RawTask
 from fusion_pipeline.tasks.spec import TaskSpec
 from fusion_pipeline.tasks.table import Table, require_columns
 from fusion_pipeline.tasks.task_type import RowType
-from fusion_pipeline.tasks.task_types import DEFAULT_METRIC, metric_name
+from fusion_pipeline.tasks.task_types import metric_name
 from fusion_pipeline.tasks.texts import check_text
 from fusion_pipeline.tasks.typed_rows import check_typed
 from fusion_pipeline.tasks.types import task_type
@@ -125,6 +125,6 @@ def _number_rows(table: Table, texts: dict[str, str], labels: Sequence[Label], p
 
 
 def _spec(raw: RawTask, plan: LabelPlan, text: tuple[str, ...]) -> TaskSpec:
-    metric = raw.metric or DEFAULT_METRIC[plan.type]
+    metric = raw.metric or task_type(plan.type).metrics[0]
     metric = metric_name(metric, raw.average, len(plan.names) if plan.names else None)
     return TaskSpec(name=raw.name, type=plan.type, labels=plan.names, metric=metric, text=text)

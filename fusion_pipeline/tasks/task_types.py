@@ -5,11 +5,6 @@ from __future__ import annotations
 from fusion_pipeline.errors import PipelineError, did_you_mean
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
-METRICS = {
-    CLASSIFICATION: ("accuracy", "f1", "f1_macro", "matthews"),
-    REGRESSION: ("pearson", "spearman"),
-}
-DEFAULT_METRIC = {CLASSIFICATION: "accuracy", REGRESSION: "pearson"}
 PAIR_TYPES = {"pair_classification": CLASSIFICATION, "pair_regression": REGRESSION}
 NOT_YET = (
     "rating_prediction",

@@ -102,7 +102,7 @@ def read_config(
     for key in ("reduction_factor", "scaling"):
         if isinstance(config.get(key, 1), bool) or not isinstance(config.get(key, 1), int | float):
             problems.add(f"{key}={config[key]}: only one number for all layers is supported")
-    problems.refuse()
+    problems.refuse(hint="train it again without these settings; here they would be another function")
     if "version" not in content:
         config = config | {
             "non_linearity": _FORMER_ACTIVATIONS.get(config["non_linearity"], config["non_linearity"])

@@ -109,7 +109,7 @@ def _portable_heads(model: AdaptedModel) -> tuple[list[str], list[str]]:
     names, wanted = model.heads.names(), model.table.pooling
     if not names or model.info.pooling == wanted:
         return names, []
-    said = f"the heads {', '.join(names)} were left out: they read the pooling '{model.info.pooling}'"
+    said = f"heads left out: {', '.join(names)}. They read the pooling '{model.info.pooling}'"
     return [], [f"{said}, and AdapterHub's heads on {model.config.model_type} read '{wanted}'"]
 
 
