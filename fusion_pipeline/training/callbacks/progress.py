@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -29,6 +30,8 @@ class Progress(TrainerCallback):
                 dynamic_ncols=True,
                 disable=args.disable_tqdm,
                 leave=False,
+                # In a log file every refresh is a line of its own.
+                mininterval=0.1 if sys.stderr.isatty() else 30.0,
             )
 
     def on_step_end(
@@ -48,7 +51,7 @@ class Progress(TrainerCallback):
     ) -> None:
         """Shows the loss."""
         if self._bar is not None and logs and "loss" in logs:
-            self._bar.set_postfix_str(f"loss {float(logs['loss']):.3f}")
+            self._bar.set_postfix_str(f"loss {float(logs['loss']):.3f}", refresh=False)
 
     def on_evaluate(
         self,
