@@ -25,6 +25,7 @@ from fusion_pipeline.errors import PipelineError, did_you_mean
 from fusion_pipeline.heads import HeadSpec
 from fusion_pipeline.model import AdaptedModel
 from fusion_pipeline.store.names import safe_name
+from fusion_pipeline.task_choice import split_choice, tasks_apart
 from fusion_pipeline.tasks.spec import TaskSpec
 
 ADAPTER, FUSION, HEADS = "adapter.safetensors", "fusion.safetensors", "heads.safetensors"
@@ -62,11 +63,16 @@ def write_fusion(
     fused = {"name": name, "adapters": adapters, **_component(model.fusions[name])}
     _write_json(folder / MODEL, {"fusion": fused, "tuned": tuned, **_heads_json(model, tasks)})
     for parent, source in parents.items():
-        own = safe_name(parent)
-        if source.resolve() != (folder.parent.parent / "adapters" / own).resolve():
-            shutil.copytree(source, folder / PARENTS / own)
+        own = safe_name(split_choice(parent)[0] if tasks_apart(source) else parent)
+        copied = folder / PARENTS / own
+        if source.resolve() != (folder.parent.parent / "adapters" / own).resolve() and not copied.exists():
+            shutil.copytree(source, copied)
         if tuned:
-            store.save_tensors(folder / f"tuned.{parent}.safetensors", model.adapters[parent].state_dict())
+            store.save_tensors(folder / _tuned(parent), model.adapters[parent].state_dict())
+
+
+def _tuned(adapter: str) -> str:
+    return f"tuned.{safe_name(adapter)}.safetensors"
 
 
 def weights_sha256(folder: Path) -> str:
@@ -112,15 +118,22 @@ def backbone_spec(manifest: store.Manifest, path: str | Path | None = None) -> B
 def load_adapter_into(
     model: AdaptedModel, folder: Path, name: str | None, *, head: bool = True, verified: bool = False
 ) -> str:
-    """Adds a saved adapter (and its head) to a model on the same backbone; returns its name there."""
+    """Adds a saved adapter (and its heads) to a model on the same backbone; returns its name there.
+
+    Where it differs by task, the name `x:snli` makes it the one for snli alone.
+    """
     manifest = (
         store.Manifest.read(folder, kind="adapter") if verified else store.verify(folder, kind="adapter")
     )
     check_backbone(model, manifest, folder)
     name = manifest.name if name is None else name
     saved = read_model(folder)
-    model.add_adapter(name, _spec("adapter", saved["adapter"]))
-    store.load_strict(model.adapters[name], store.load_tensors(folder / ADAPTER), where=str(folder / ADAPTER))
+    spec, state = _spec("adapter", saved["adapter"]), store.load_tensors(folder / ADAPTER)
+    task = split_choice(name)[1]
+    if task in tasks_apart(folder):
+        spec, state = spec.of_task(task, state)
+    model.add_adapter(name, spec)
+    store.load_strict(model.adapters[name], state, where=str(folder / ADAPTER))
     if head:
         _load_heads(model, saved, folder)
     return name
@@ -136,7 +149,7 @@ def load_fusion_into(
     for name in fused["adapters"]:
         load_adapter_into(model, find_parent(folder, manifest, name), name, head=False)
         if saved["tuned"]:
-            path = folder / f"tuned.{name}.safetensors"
+            path = folder / _tuned(name)
             store.load_strict(model.adapters[name], store.load_tensors(path), where=str(path))
     model.add_fusion(fused["name"], _spec("fusion", fused), fused["adapters"])
     store.load_strict(
@@ -153,11 +166,12 @@ def _first_head(saved: dict[str, Any]) -> str | None:
 
 def find_parent(folder: Path, manifest: store.Manifest, name: str) -> Path:
     """The folder of one of a fusion's adapters, with the very weights the fusion was trained over."""
-    own = safe_name(name)  # an imported adapter may bear any name
-    inside, beside = folder / PARENTS / own, folder.resolve().parent.parent / "adapters" / own
+    # An imported adapter may bear any name, and one of several that a generator makes lies in the generator's folder.
+    owns = dict.fromkeys(safe_name(own) for own in (name, split_choice(name)[0]))
     wanted = next((p.get("sha256") for p in manifest.parents if p["name"] == name), None)
+    inside, beside = folder / PARENTS, folder.resolve().parent.parent / "adapters"
     # Adapters that were trained with the fusion lie inside it, and its own manifest vouches for them.
-    places = [inside] if wanted is None else [inside, beside]
+    places = [place / own for own in owns for place in ([inside] if wanted is None else [inside, beside])]
     found = [place for place in places if (place / store.MANIFEST).is_file()]
     if not found:
         raise PipelineError(

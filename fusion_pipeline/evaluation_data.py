@@ -18,17 +18,22 @@ from fusion_pipeline.tasks.data import TaskData, load_tasks
 from fusion_pipeline.tasks.spec import ColumnsSpec, DataSpec, TaskSpec
 
 
-def load_evaluation_data(run: Run, folder: Path, manifest: Manifest) -> list[TaskData]:
+def load_evaluation_data(run: Run, folder: Path, manifest: Manifest, *, some: bool = False) -> list[TaskData]:
     """One data set for each head, in the heads' order.
 
     `task=` (with `data=` and `columns.*`) names other data; otherwise the recorded task is loaded again,
-    from the recorded source or, where `data=local data.root=…` is given, from there.
+    from the recorded source or, where `data=local data.root=…` is given, from there. With `some`, fewer names
+    than heads are names of heads: those alone are loaded, on the data that they were trained on.
     """
     heads = task_specs(folder)
     given = run.names("task")
+    chosen = {head.name for head in heads} & set(given)
+    if some and given and len(chosen) == len(given) < len(heads) and not _imported(manifest):
+        everything = load_evaluation_data(_untold(run), folder, manifest)
+        return [data for data in everything if data.spec.name in given]
     if not heads:
         raise PipelineError(f"'{manifest.name}' has no head to score", where="run")
-    if manifest.config.get("stage") == "import" and not given:
+    if _imported(manifest) and not given:
         raise PipelineError(
             f"'{manifest.name}' was imported: its data are not known here",
             where="task",
@@ -48,13 +53,22 @@ def evaluation_source(run: Run, folder: Path, manifest: Manifest) -> tuple[list[
     return (given, read_data(run), read_columns(run)) if given else _recorded(run, folder, manifest)
 
 
+def _imported(manifest: Manifest) -> bool:
+    return manifest.config.get("stage") == "import"
+
+
+def _untold(run: Run) -> Run:
+    """The run without a word on tasks."""
+    return replace(run, config=run.config | {"task": None})
+
+
 def _check_number(values: Sequence[str], heads: Sequence[TaskSpec], manifest: Manifest) -> None:
     if len(values) != len(heads):
         raise PipelineError(
             f"'{manifest.name}' has {len(heads)} heads ({', '.join(head.name for head in heads)}), "
             f"and {len(values)} tasks are named",
             where="task",
-            hint="name one data set for each head, in their order",
+            hint="name one data set for each head, in their order, or (stage=evaluate) some of the heads",
         )
 
 

@@ -22,12 +22,13 @@ class Batch:
 
     Layers that are checkpointed run again in backward, and must find what they had. `mask` (B, T) or (B, 1)
     is 1 for tokens that count; None: all do. The first `virtual` tokens are a prompt's, and count. `rows` is
-    which examples belong to which adapter, where each has its own.
+    which examples belong to which adapter, where each has its own. `task` is whose batch it is.
     """
 
     mask: Tensor | None = None
     virtual: int = 0
     rows: Mapping[str, slice] = field(default_factory=dict)
+    task: str | None = None
 
 
 class Mixer:
@@ -70,8 +71,11 @@ class Mixer:
         return fused.delta
 
     def begin(self) -> None:
-        """A new forward: the passes of a shared layer are counted from 0."""
+        """A new forward: the passes of a shared layer are counted from 0; adapters that ask for it learn the task."""
         self.passes = 0
+        for module in self.bank.modules:
+            if hasattr(module, "choose"):
+                module.choose(self.batch.task)
         if self.fusion is not None:
             self.fusion.begin()
 

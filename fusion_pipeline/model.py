@@ -115,7 +115,10 @@ class AdaptedModel(Recomputing, Freezing):
         self.adapters.put(name, part.to(self._device()))
 
     def load_adapter(self, folder: str | Path, name: str | None = None) -> str:
-        """Adds the adapter saved in a folder, with its head; returns the name it got."""
+        """Adds the adapter saved in a folder, with its heads; returns the name it got.
+
+        The name `x:snli` takes what a generator for several tasks makes for snli, as an adapter of its own.
+        """
         from fusion_pipeline.artefacts import load_adapter_into
 
         return load_adapter_into(self, Path(folder), name)
@@ -191,8 +194,9 @@ class AdaptedModel(Recomputing, Freezing):
     ) -> AdaptedOutput:
         """Backbone, sites, pooling, head.
 
-        `task` names the head (default: the active one). Rows with `example_ids` below 0 are fillers
-        that count for nothing. `choices` (B, C) says which sequences are whose where a row is several.
+        `task` names the head (default: the active one), and the task where an adapter differs by it. Rows with
+        `example_ids` below 0 are fillers that count for nothing. `choices` (B, C) says which sequences are whose
+        where a row is several.
         Loss = (Σ example losses + n · penalty) / num_items_in_batch, n the rows
         of this batch: summed over micro-batches and ranks this is mean loss + penalty, exactly.
         """
@@ -201,7 +205,8 @@ class AdaptedModel(Recomputing, Freezing):
         ids = example_ids
         if example_ids is not None and choices is not None:
             ids = sequence_ids(example_ids, choices, len(next(iter(inputs.values()))))
-        self._routing.begin(entered.get("attention_mask"), ids)
+        task = self.active_head if task is None else task
+        self._routing.begin(entered.get("attention_mask"), ids, task)
         with self._routing.collecting(output_fusion_weights) as weights:
             states = self.backbone(**entered, output_hidden_states=output_hidden_states)
         states = self._routing.input.leave(states)
@@ -274,8 +279,7 @@ class AdaptedModel(Recomputing, Freezing):
         twin.drop_layers(dropped)
         return twin
 
-    def _head(self, task: str | None) -> Head | None:
-        name = task if task is not None else self.active_head
+    def _head(self, name: str | None) -> Head | None:
         if name is None:
             return None
         head = self.heads[name]

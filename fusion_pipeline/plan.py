@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fusion_pipeline.reporting.table import show_results
 from fusion_pipeline.run import Run
+from fusion_pipeline.task_choice import tasks_apart
 from fusion_pipeline.tasks.data import TaskData
 
 if TYPE_CHECKING:
@@ -47,11 +48,14 @@ def show_done(run: Run, folder: Path, tasks: Sequence[TaskData]) -> None:
 
 def show_next(run: Run, kind: str, folder: Path, task: str) -> None:
     """Where the artefact lies and what to run with it."""
+    if not run.is_main_process:
+        return  # the others may be here before the artefact is
     run.console.print(f"saved: {folder}", soft_wrap=True)
     root = "" if str(run.output_root) == "outputs" else f" output_root={run.output_root}"
     if kind == "adapter":
+        chosen = f"{folder.name}:{task}" if tasks_apart(folder) else folder.name
         run.console.print(
-            f"next:  python -m fusion_pipeline stage=fusion adapters=[{folder.name},...] target=...{root}",
+            f"next:  python -m fusion_pipeline stage=fusion adapters=[{chosen},...] target=...{root}",
             soft_wrap=True,
             markup=False,
         )

@@ -75,8 +75,9 @@ class Routing:
         kept = [term for term in terms if term is not None]
         return torch.stack(kept).sum() if kept else None
 
-    def begin(self, mask_BT: Tensor | None, example_ids: Tensor | None) -> None:
-        """Starts a forward over a batch with this attention mask; examples below 0 are fillers."""
+    def begin(self, mask_BT: Tensor | None, example_ids: Tensor | None, task: str | None = None) -> None:
+        """Starts a forward over a task's batch with this attention mask; examples below 0 are fillers."""
+        self.batch.task = task
         self.batch.mask = _counted(mask_BT, example_ids)
         self.batch.virtual = self.input.virtual
         for mixer in self._mixers.values():

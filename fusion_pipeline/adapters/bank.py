@@ -85,8 +85,9 @@ class LowRankBank:
         return torch.is_grad_enabled() and any(p.requires_grad for m in self.modules for p in weights_of(m))
 
     def version(self) -> object:
-        """Changes whenever a frozen weight does: stacks and folded matrices are kept as long as it stays."""
-        return weight_version(p for module in self.modules for p in weights_of(module))
+        """Changes whenever a frozen weight or the task does: stacks and folded matrices are kept while it stays."""
+        tasks = tuple(getattr(module, "task", None) for module in self.modules)
+        return tasks, weight_version(p for module in self.modules for p in weights_of(module))
 
     def stack(self) -> Stack:
         """The stacked weights of now."""

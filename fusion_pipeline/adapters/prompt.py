@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,10 @@ class PromptSpec:
     def parameter_count(self, d_in: int, d_out: int) -> int:
         """P·E."""
         return self.length * d_in
+
+    def for_tasks(self, tasks: Sequence[str]) -> PromptSpec:
+        """The same: one prompt for all of them."""
+        return self
 
     def common_count(self, d_in: int, d_out: int) -> int:
         """0."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from fusion_pipeline.activations import ACTIVATIONS
 from fusion_pipeline.errors import PipelineError, did_you_mean
@@ -27,6 +27,10 @@ class Placed:
     def rows(self, table: SiteTable) -> tuple[str, ...]:
         """The sites it sits at, by the family's table."""
         return table.sites_of(self.placement)
+
+    def for_tasks(self, tasks: Sequence[str]) -> Self:
+        """The settings of one adapter for these tasks: the same, unless a kind has parts for each task."""
+        return self
 
     def common_count(self, d_in: int, d_out: int) -> int:
         """Parameters that all sites have in common: none, unless a kind says otherwise."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -55,6 +55,10 @@ class AdapterSpec(Protocol):
 
     def rows(self, table: SiteTable) -> tuple[str, ...]:
         """The sites of the backbone's table that carry it."""
+        ...
+
+    def for_tasks(self, tasks: Sequence[str]) -> AdapterSpec:
+        """The settings of one adapter that is trained for these tasks together."""
         ...
 
     def build(self, d_in: int, d_out: int) -> nn.Module:

@@ -88,8 +88,9 @@ def _weights(weights: Mapping[str, Any]) -> str:
 
 def _use(manifest: Manifest, tasks: Sequence[TaskData], command: str) -> str:
     example = '[("first text", "second text")]' if tasks[0].spec.has_pair else '["a text"]'
+    chosen = f', task="{tasks[0].spec.name}"' if len(tasks) > 1 else ""
     return (
         f"```python\nfrom fusion_pipeline import AdaptedModel\n\n"
-        f'model = AdaptedModel.load("PATH/{manifest.name}")\nprint(model.predict({example}))\n```\n\n'
+        f'model = AdaptedModel.load("PATH/{manifest.name}")\nprint(model.predict({example}{chosen}))\n```\n\n'
         f"Made with:\n\n```\n{command}\n```"
     )

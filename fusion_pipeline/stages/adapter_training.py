@@ -1,4 +1,4 @@
-"""One adapter: from checked data to a published artefact."""
+"""One adapter, for one task or for several: from checked data to a published artefact."""
 
 from __future__ import annotations
 
@@ -18,51 +18,56 @@ from fusion_pipeline.tasks.data import TaskData
 from fusion_pipeline.workflow import Training, announce, build_heads
 
 
-def train_adapter(run: Run, specs: Specs, data: TaskData) -> None:
-    """Trains and publishes the adapter of one task, unless it is there."""
-    training = prepare_adapter(run, specs, data, load_backbone(specs.backbone))
+def train_adapter(run: Run, specs: Specs, *tasks: TaskData) -> None:
+    """Trains and publishes one adapter for a task, or one for several with a head for each, unless it is there."""
+    training = prepare_adapter(run, specs, tasks, load_backbone(specs.backbone))
     if training is None:
         return
     if run.dry_run:
         show_plan(run, training)
         return
     training.execute()
-    show_next(run, "adapter", training.job.folder, data.spec.name)
+    show_next(run, "adapter", training.job.folder, tasks[0].spec.name)
 
 
 def prepare_adapter(
-    run: Run, specs: Specs, data: TaskData, backbone: Backbone, notes: Sequence[str] = ()
+    run: Run, specs: Specs, tasks: Sequence[TaskData], backbone: Backbone, notes: Sequence[str] = ()
 ) -> Training | None:
-    """The untrained adapter and head of one task, active on the backbone; None where the artefact is there."""
-    name = run.artefact_name(data.spec.name)
-    announce(run, f"stage 1: adapter '{name}'", backbone.name, [data])
-    job = Job(run=run, folder=run.output_root / "adapters" / name, config=_config(run, data, backbone))
+    """The untrained adapter and the tasks' heads, active on the backbone; None where the artefact is there."""
+    heads = [data.spec for data in tasks]
+    names = [head.name for head in heads]
+    name = run.artefact_name("+".join(names))
+    announce(run, f"stage 1: adapter '{name}'", backbone.name, tasks)
+    job = Job(run=run, folder=run.output_root / "adapters" / name, config=_config(run, tasks, backbone))
     if job.is_done():
-        show_done(run, job.folder, [data])
+        show_done(run, job.folder, tasks)
         return None
     set_seed(run.seed)
     model = AdaptedModel(backbone)
-    model.add_adapter(name, specs.adapter)
-    build_heads(model, [data], specs.head)
-    model.train_only(adapters=[name], heads=[data.spec.name])
-    model.set_active(name, head=data.spec.name)
+    model.add_adapter(name, specs.adapter.for_tasks(names))
+    build_heads(model, tasks, specs.head)
+    model.train_only(adapters=[name], heads=names)
+    model.set_active(name, head=names[0])
     return Training(
         job=job,
         specs=specs,
         kind="adapter",
         name=name,
-        tasks=[data],
+        tasks=tasks,
         model=model,
-        write=lambda folder: write_adapter(model, name, [data.spec], folder),
+        write=lambda folder: write_adapter(model, name, heads, folder),
         notes=list(notes),
     )
 
 
-def _config(run: Run, data: TaskData, backbone: Backbone) -> dict[str, object]:
+def _config(run: Run, tasks: Sequence[TaskData], backbone: Backbone) -> dict[str, object]:
+    names, prints = [data.spec.name for data in tasks], [data.fingerprint for data in tasks]
+    # One task is recorded as such, and not as a list of one: artefacts from before there were several are found again.
+    one = len(tasks) == 1
     return identity(
         run,
         ("adapter",),
-        task=data.spec.name,
-        data_fingerprint=data.fingerprint,
+        task=names[0] if one else names,
+        data_fingerprint=prints[0] if one else prints,
         backbone_weights=backbone.fingerprint,
     )

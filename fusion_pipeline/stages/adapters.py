@@ -1,23 +1,24 @@
-"""Stage 1: one adapter per task on the frozen backbone."""
+"""Stage 1: adapters on the frozen backbone, one for each task or one for all of them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.run import Run
 
 
 def run(run: Run) -> None:
-    """Trains an adapter for each task named; artefacts that are there already are left as they are."""
+    """Trains an adapter for each task named; artefacts that are there already are left as they are.
+
+    `together=true` trains them side by side; `shared=true` trains one adapter for all tasks, with a head for each.
+    """
     run.required("task", example="task=sentiment, or task=reviews.csv")
     values = run.names("task")
-    if len(values) > 1 and run.value("name") is not None:
-        raise PipelineError("one name= cannot serve several tasks", where="name", hint="leave name= out")
+    together, shared = _ways(run, values)
 
     from fusion_pipeline.specs import check_tasks, read_specs
 
-    together = run.value("together") or False
-    if not isinstance(together, bool):
-        raise PipelineError(f"{together!r} is not true or false", where="together")
     check_tasks(run, "task")
     specs = read_specs(run)
 
@@ -30,5 +31,34 @@ def run(run: Run) -> None:
     if together:
         train_together(run, specs, loaded)
         return
-    for data in loaded:
-        train_adapter(run, specs, data)
+    for tasks in [loaded] if shared else [[data] for data in loaded]:
+        train_adapter(run, specs, *tasks)
+
+
+def _ways(run: Run, values: Sequence[str]) -> tuple[bool, bool]:
+    """`together` and `shared`; refuses what does not go with each other or with these tasks."""
+    together, shared = (_flag(run, name) for name in ("together", "shared"))
+    if together and shared:
+        raise PipelineError(
+            "together=true trains one adapter for each task, shared=true one for all of them",
+            where="shared",
+            hint="one of the two",
+        )
+    if shared and len(values) == 1:
+        raise PipelineError(
+            "shared=true is for several tasks, and one is named", where="shared", hint="task=[snli,mnli]"
+        )
+    if len(values) > 1 and not shared and run.value("name") is not None:
+        raise PipelineError(
+            "one name= cannot serve several adapters",
+            where="name",
+            hint="leave name= out, or train one adapter for all tasks: shared=true",
+        )
+    return together, shared
+
+
+def _flag(run: Run, name: str) -> bool:
+    given = run.value(name) or False
+    if not isinstance(given, bool):
+        raise PipelineError(f"{given!r} is not true or false", where=name)
+    return given

@@ -33,7 +33,7 @@ def train_together(run: Run, specs: Specs, tasks: Sequence[TaskData]) -> None:
     notes = [f"trained together with: {', '.join(data.spec.name for data in tasks)}"]
     trainings = []
     for data in tasks:
-        training = prepare_adapter(run, specs, data, backbone, notes)
+        training = prepare_adapter(run, specs, [data], backbone, notes)
         if training is not None:
             # One backbone serves all of them: none may stay on it.
             training.model.set_active(None)

@@ -67,7 +67,7 @@ def distill(run: Run, spec: DistillSpec, folder: Path, manifest: Manifest, tasks
 
 def _student(name: str, backbone: Backbone, specs: Specs, tasks: Sequence[TaskData]) -> AdaptedModel:
     model = AdaptedModel(backbone)
-    model.add_adapter(name, specs.adapter)
+    model.add_adapter(name, specs.adapter.for_tasks([data.spec.name for data in tasks]))
     build_heads(model, tasks, specs.head)
     model.train_only(adapters=[name], heads=[data.spec.name for data in tasks])
     model.set_active(name, head=tasks[0].spec.name)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion_pipeline import store
+from fusion_pipeline.artefact_json import task_specs
 from fusion_pipeline.run import Run
 
 if TYPE_CHECKING:
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def run(run: Run) -> None:
-    """Loads `run=`, scores every head on validation and test, and writes what it found."""
+    """Loads `run=`, scores its heads (all, or those of `task=`) on validation and test, and writes what it found."""
     folder = Path(str(run.required("run", example="run=outputs/fusion/rte"))).expanduser()
     manifest = store.verify(folder)
 
     from fusion_pipeline.evaluation_data import load_evaluation_data
 
-    tasks = load_evaluation_data(run, folder, manifest)
+    tasks = load_evaluation_data(run, folder, manifest, some=True)
 
     from fusion_pipeline.artefacts import load_model
     from fusion_pipeline.workflow import announce
@@ -35,7 +36,9 @@ def run(run: Run) -> None:
         return
     found = _score(run, model, tasks)
     if run.is_main_process:
-        _report(run, f"{manifest.kind}-{manifest.name}", folder, tasks, found)
+        some = len(tasks) < len(task_specs(folder))
+        heads = f"-{'+'.join(data.spec.name for data in tasks)}" if some else ""
+        _report(run, f"{manifest.kind}-{manifest.name}{heads}", folder, tasks, found)
 
 
 def _score(run: Run, model: AdaptedModel, tasks: Sequence[TaskData]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusion_pipeline import store
-from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.errors import PipelineError, did_you_mean
 from fusion_pipeline.run import Run
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(run: Run) -> None:
-    """Writes `run=` into the folder `output=` in the format `format=`."""
+    """Writes `run=` into the folder `output=` in the format `format=`; of several heads those that `task=` names."""
     source = Path(str(run.required("run", example="run=outputs/fusion/rte"))).expanduser()
     output = Path(str(run.required("output", example="output=FOLDER"))).expanduser()
 
@@ -31,6 +31,7 @@ def run(run: Run) -> None:
     model = load_model(
         source, adapters=run.names("adapters") or None, backbone=run.section("backbone").get("path")
     )
+    _keep_heads(run, model)
     run.console.print(
         f"export: {manifest.kind} '{manifest.name}' | backbone: {model.info.name}", soft_wrap=True
     )
@@ -43,6 +44,17 @@ def run(run: Run) -> None:
     for note in notes:
         run.console.print(f"  note: {note}", soft_wrap=True, markup=False)
     run.console.print(f"saved: {output}", soft_wrap=True)
+
+
+def _keep_heads(run: Run, model: AdaptedModel) -> None:
+    """Drops the heads that `task=` does not name, where it names any."""
+    wanted, there = run.names("task"), model.heads.names()
+    for name in wanted:
+        if name not in there:
+            raise PipelineError(f"there is no head '{name}'", where="task", hint=did_you_mean(name, there))
+    for name in there if wanted else ():
+        if name not in wanted:
+            model.heads.drop(name)
 
 
 def _write(writer: Format, model: AdaptedModel, output: Path) -> list[str]:

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 def save_model(model: AdaptedModel, folder: Path) -> list[str]:
     """Writes what is active: one adapter or a head into `folder`, a fusion as a set-up of folders; returns notes."""
     heads, notes = _portable_heads(model)
+    if model.active_fusion is None and len(heads) > 1:
+        raise PipelineError(
+            f"AdapterHub's format has a place for one head beside an adapter, and here are {', '.join(heads)}",
+            where="task",
+            hint=f"say which to write: task={heads[0]}",
+        )
     if not model.active_adapters:
         if not heads:
             raise PipelineError("; ".join(["there is no adapter to write", *notes]), where="run")
@@ -37,7 +43,7 @@ def save_model(model: AdaptedModel, folder: Path) -> list[str]:
     if model.active_fusion is None:
         (name,) = model.active_adapters
         save_adapter(model, name, folder)
-        for head in heads[:1]:
+        for head in heads:
             save_head(model, head, folder)
         return notes
     for name in model.active_adapters:
