@@ -31,6 +31,12 @@ class Batch:
     task: str | None = None
 
 
+def penalty_of(module: nn.Module) -> Tensor | None:
+    """A fusion's or adapter's term of the training loss; None where it has none."""
+    found: Tensor | None = module.penalty() if hasattr(module, "penalty") else None
+    return found
+
+
 class Mixer:
     """The mix of one site: `site input → Δ`.
 
@@ -76,8 +82,15 @@ class Mixer:
         for module in self.bank.modules:
             if hasattr(module, "choose"):
                 module.choose(self.batch.task)
+            if hasattr(module, "begin"):
+                module.begin()
         if self.fusion is not None:
             self.fusion.begin()
+
+    def penalties(self) -> list[Tensor]:
+        """Terms of the training loss: the fusion's, and those of adapters that train."""
+        parts = [*self.bank.modules, *([] if self.fusion is None else [self.fusion])]
+        return [term for part in parts if (term := penalty_of(part)) is not None]
 
     def forget(self) -> None:
         """Drops what bank and fusion keep from one evaluation to the next."""

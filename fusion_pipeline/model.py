@@ -235,7 +235,7 @@ class AdaptedModel(Recomputing, Freezing):
         return pool(hidden_BTD, mask_BT, self.info.pooling, getattr(states, "pooler_output", None))
 
     def penalty(self) -> Tensor | None:
-        """The active fusion's penalty, summed over sites."""
+        """The penalties of the active fusion and adapters, summed over sites."""
         return self._routing.penalty()
 
     def site_widths(self, row: str) -> tuple[int, int]:

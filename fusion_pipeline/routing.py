@@ -69,11 +69,10 @@ class Routing:
                 site.attach(mixer, self._wants)
 
     def penalty(self) -> Tensor | None:
-        """The active fusion's penalty, summed over sites."""
+        """The penalties of the active fusion and adapters, summed over sites."""
         running = [mixer for key, mixer in self._mixers.items() if self.sites[key].index >= self.dropped]
-        terms = [mixer.fusion.penalty() for mixer in running if mixer.fusion is not None]
-        kept = [term for term in terms if term is not None]
-        return torch.stack(kept).sum() if kept else None
+        terms = [term for mixer in running for term in mixer.penalties()]
+        return torch.stack(terms).sum() if terms else None
 
     def begin(self, mask_BT: Tensor | None, example_ids: Tensor | None, task: str | None = None) -> None:
         """Starts a forward over a task's batch with this attention mask; examples below 0 are fillers."""

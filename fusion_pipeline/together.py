@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from fusion_pipeline.components import PerSite
 from fusion_pipeline.heads import Head
 from fusion_pipeline.loss import step_loss
+from fusion_pipeline.mixing import penalty_of
 from fusion_pipeline.model import AdaptedModel
 from fusion_pipeline.routing import Routing, check_shared_sites
 
@@ -74,7 +75,9 @@ class Together:
             last_hidden_state=hidden_BTD, pooler_output=None if pooled is None else pooled[rows]
         )
         logits = head(model.features(head, own, mask_BT))
-        return step_loss(head, logits, batch["labels"], example_ids=batch["example_ids"])
+        terms = [term for _, module in self.parts[name].items() if (term := penalty_of(module)) is not None]
+        penalty = torch.stack(terms).sum() if terms else None
+        return step_loss(head, logits, batch["labels"], example_ids=batch["example_ids"], penalty=penalty)
 
     @property
     def _pad_id(self) -> int:

@@ -4,7 +4,7 @@ import mechanisms as m
 import pytest
 import torch
 
-from fusion_pipeline.fusion.balance import load_balance
+from fusion_pipeline.balance import load_balance
 
 
 def run(fusion, *, names=m.NAMES, seed=1, mask=None):

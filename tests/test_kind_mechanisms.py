@@ -48,6 +48,66 @@ def test_a_mixture_is_its_experts_weighed_by_the_gate(top_k):
     assert not torch.allclose(moa(x), wanted), "the gate made no difference"
 
 
+def balanced(moa, x, mask):
+    """The balance's term by hand, over real tokens."""
+    shares = torch.softmax(x @ moa.gate.weight.T + moa.gate.bias, -1)[mask.bool()]
+    part = shares
+    if moa.spec.top_k is not None:
+        best = shares.argsort(-1, descending=True)[:, : moa.spec.top_k]
+        part = torch.zeros_like(shares).scatter(-1, best, 1 / moa.spec.top_k)
+    return moa.spec.balance * moa.spec.experts * (part.mean(0) * shares.mean(0)).sum()
+
+
+@pytest.mark.parametrize("top_k", [None, 1, 2])
+def test_the_gates_balance_is_counted_over_real_tokens_in_training(top_k):
+    moa, x = module_of("moa", experts=3, width=5, top_k=top_k, balance=0.3), draw(2, 7, 12)
+    mask = torch.tensor([[1] * 7, [1] * 2 + [0] * 5])
+    moa(x, mask)
+    assert moa.penalty() is None, "evaluation has no loss to balance"
+    moa.train()(x, mask)
+    torch.testing.assert_close(moa.penalty(), balanced(moa, x, mask))
+    moa.penalty().backward()
+    assert moa.gate.weight.grad.any()
+    moa.begin()
+    assert moa.penalty() is None
+
+
+@pytest.mark.parametrize("top_k", [None, 2])
+def test_balancing_takes_the_weight_off_a_favourite(top_k):
+    moa, x = module_of("moa", experts=4, width=2, top_k=top_k, balance=1.0).train(), draw(4, 30, 12)
+    with torch.no_grad():
+        moa.gate.bias[0] = 5
+    learn = torch.optim.SGD([moa.gate.weight, moa.gate.bias], 1.0)
+    before = moa.weights(x).mean((0, 1)).max().item()
+    for _ in range(60):
+        moa.begin()
+        moa(x)
+        learn.zero_grad()
+        moa.penalty().backward()
+        learn.step()
+    after = moa.weights(x).mean((0, 1)).max().item()
+    assert before > 0.7
+    assert after < 0.4
+
+
+@pytest.mark.parametrize(("balance", "differs"), [(0.0, False), (0.5, True)])
+def test_the_balance_is_in_the_training_loss_of_a_model_and_not_in_evaluation(balance, differs):
+    model = with_kind("bert", "moa", balance=balance)
+    model.train_only(adapters=["one"], heads=["task"])
+    model.backbone_dropout = False
+    told = {}
+    for mode in (False, True):
+        model.train(mode)
+        told[mode] = model(**tiny.inputs(model), labels=torch.tensor([0, 1, 1])).loss.item()
+    assert (abs(told[True] - told[False]) > 1e-3) == differs
+
+
+def test_one_expert_a_token_is_chosen_by_what_the_task_says():
+    moa, x = module_of("moa", experts=3, width=5, top_k=1, balance=0.0).train(), draw(2, 7, 12)
+    moa(x).square().sum().backward()
+    assert moa.gate.weight.grad.any()
+
+
 # --- task attention ----------------------------------------------------------------------------------
 
 
@@ -182,6 +242,7 @@ def test_two_prompts_and_a_prompt_without_adapters_under_a_fusion_are_refused():
     [
         ("moa", {"experts": 0}, "experts=0"),
         ("moa", {"top_k": 9}, "top_k=9"),
+        ("moa", {"balance": -1.0}, "balance=-1"),
         ("task_attention", {"width": 6, "heads": 4}, "4 heads do not divide"),
         ("compacter", {"width": 6}, "4 terms do not divide the bottleneck of 6"),
         ("hyper", {"embedding": 0}, "embedding=0"),

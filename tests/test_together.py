@@ -25,6 +25,7 @@ SPECS = {
     "houlsby": kinds.spec_of("houlsby", width=4, init_std=0.3),
     "lora": kinds.spec_of("lora"),
     "task_attention": kinds.spec_of("task_attention"),
+    "moa": kinds.spec_of("moa", width=4, balance=0.5),
 }
 
 

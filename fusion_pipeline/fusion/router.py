@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusion_pipeline.adapters.bank import Bank, LowRankBank
+from fusion_pipeline.balance import load_balance
 from fusion_pipeline.errors import PipelineError
-from fusion_pipeline.fusion.balance import load_balance
 from fusion_pipeline.fusion.checks import require
 from fusion_pipeline.fusion.per_adapter import PerAdapter
 from fusion_pipeline.fusion.spec import Fused, Fusion, softmax_over_adapters

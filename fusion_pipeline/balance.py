@@ -1,4 +1,4 @@
-"""The load-balance loss of routing (Switch Transformer, Fedus et al., JMLR 2022, equations 4 to 6)."""
+"""The load-balance loss of routes and gates (Switch Transformer, Fedus et al., JMLR 2022, equations 4 to 6)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from torch import Tensor
 
 
 def load_balance(shares: Tensor, chosen: Tensor, mask: Tensor | None) -> Tensor:
-    """N · Σ_n f_n P_n: f the part of all choices that fell on adapter n, P its mean softmax share.
+    """N · Σ_n f_n P_n: f the part of all choices that fell on n, P its mean softmax share.
 
-    1 where both are uniform, up to N where all choices fall on one adapter. Gradients go through P alone.
+    1 where both are uniform, up to N where all choices fall on one. Gradients go through P alone. Where nothing is
+    chosen and all are weighed, `chosen` are the shares themselves: N · Σ_n P_n² = 1 + CV(P)², the importance loss of
+    Shazeer et al. (ICLR 2017, equation 7) plus 1, with gradients through both factors.
     Counted over the batch at hand: with gradient accumulation or several ranks, over each part by itself.
     Shapes: shares and chosen (…, N), mask (…) or broadcastable to it, None where all count.
     """
