@@ -2,7 +2,7 @@
 
 An adapter's folder holds its own weights and head; a fusion's holds the fusion and its heads and names the
 adapters it is made of, which lie beside it (`../../adapters/<name>`) or, where they came from elsewhere, in
-`parents/<name>` inside it. No path is ever read from a file.
+`parents/<name>` inside it. A fine-tuned model's holds all of its backbone. No path is ever read from a file.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from fusion_pipeline.task_choice import split_choice, tasks_apart
 from fusion_pipeline.tasks.spec import TaskSpec
 
 ADAPTER, FUSION, HEADS = "adapter.safetensors", "fusion.safetensors", "heads.safetensors"
-PARENTS = "parents"
+PARENTS, BACKBONE = "parents", "backbone"
 # What an artefact may say of its backbone; `wheel`, `hub` and checksums come from installed configs.
 _PORTABLE = ("path", "revision", "random", "pooling", "max_length", "dtype", "attention", "dropout")
 
@@ -45,6 +45,14 @@ def write_head(model: AdaptedModel, tasks: Sequence[TaskSpec], folder: Path) -> 
     """Heads on the bare backbone."""
     _write_heads(model, tasks, folder)
     _write_json(folder / MODEL, _heads_json(model, tasks))
+
+
+def write_whole(model: AdaptedModel, tasks: Sequence[TaskSpec], folder: Path) -> None:
+    """A fine-tuned backbone with its tokenizer, an ordinary Hugging Face folder in `backbone`, and its heads."""
+    model.backbone.save_pretrained(folder / BACKBONE)
+    if model.info.tokenizer is not None:
+        model.info.tokenizer.save_pretrained(folder / BACKBONE)
+    write_head(model, tasks, folder)
 
 
 def write_fusion(
@@ -85,13 +93,17 @@ def load_model(
 ) -> AdaptedModel:
     """The model of an artefact, active and in evaluation mode; `backbone` says where its backbone lies now."""
     manifest = store.verify(folder)
-    model = AdaptedModel(load_backbone(backbone_spec(manifest, backbone)))
+    whole = manifest.kind == "model"
+    spec = _own_backbone(folder, manifest, backbone) if whole else backbone_spec(manifest, backbone)
+    model = AdaptedModel(load_backbone(spec))
     if manifest.kind == "adapter":
         name = load_adapter_into(model, folder, None)
         model.set_active(_subset([name], adapters), head=_first_head(read_model(folder)))
-    elif manifest.kind == "head":
-        check_backbone(model, manifest, folder)
+    elif whole or manifest.kind == "head":
+        if not whole:
+            check_backbone(model, manifest, folder)
         saved = read_model(folder)
+        _subset([], adapters)
         _load_heads(model, saved, folder)
         model.set_active(None, head=_first_head(saved))
     else:
@@ -113,6 +125,18 @@ def backbone_spec(manifest: store.Manifest, path: str | Path | None = None) -> B
         values["path"] = str(path)
     spec: BackboneSpec = registry.build("backbone", str(saved["kind"]), **values)
     return spec
+
+
+def _own_backbone(folder: Path, manifest: store.Manifest, path: str | Path | None) -> BackboneSpec:
+    """The spec of a fine-tuned backbone, which its artefact holds."""
+    if path is not None:
+        raise PipelineError(
+            f"'{manifest.name}' holds a fine-tuned backbone of its own",
+            where="backbone.path",
+            hint="leave it out",
+        )
+    spec = backbone_spec(manifest, folder / BACKBONE)
+    return replace(spec, revision=None, pooling=manifest.backbone["pooling"])
 
 
 def load_adapter_into(

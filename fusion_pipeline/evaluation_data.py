@@ -88,7 +88,9 @@ def _recorded(run: Run, folder: Path, manifest: Manifest) -> tuple[list[str], Da
         data = replace(
             data, **{f"max_{s}": config["data"].get(f"max_{s}") for s in ("train", "validation", "test")}
         )
-    values = as_list(config["task"] if manifest.kind == "adapter" else config["target"])
+    # A baseline's adapter was trained for a target.
+    by_task = manifest.kind == "adapter" and config["task"] is not None
+    values = as_list(config["task"] if by_task else config["target"])
     return _own(values, manifest, data), data, columns
 
 

@@ -12,13 +12,15 @@ from fusion_pipeline.fusion.spec import Fusion
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from fusion_pipeline.backbone import Backbone
     from fusion_pipeline.components import Shelf
     from fusion_pipeline.routing import Routing
 
 
 class Freezing(nn.Module):
-    """Freezes all but chosen adapters, fusion and heads, and keeps what is frozen in evaluation mode."""
+    """Freezes all but chosen parts, and keeps what is frozen in evaluation mode."""
 
+    info: Backbone
     backbone: PreTrainedModel
     backbone_dropout: bool
     adapters: Shelf
@@ -27,9 +29,17 @@ class Freezing(nn.Module):
     _routing: Routing
 
     def train_only(
-        self, *, adapters: Iterable[str] = (), fusion: str | None = None, heads: Iterable[str] = ()
+        self,
+        *,
+        adapters: Iterable[str] = (),
+        fusion: str | None = None,
+        heads: Iterable[str] = (),
+        backbone: bool = False,
     ) -> None:
-        """Lets exactly these have gradients; everything else, the backbone first, is frozen."""
+        """Lets exactly these have gradients; everything else, the backbone first, is frozen.
+
+        `backbone` True fine-tunes all of it but a pooler that nothing reads.
+        """
         self.requires_grad_(False)
         chosen = [self.adapters[name] for name in adapters] + [self.heads[name] for name in heads]
         chosen += [] if fusion is None else [self.fusions[fusion]]
@@ -39,6 +49,8 @@ class Freezing(nn.Module):
                 if isinstance(module, Fusion):
                     # A fusion decides for itself which of its parameters can learn.
                     module.requires_grad_(True)
+        for name, parameter in self.backbone.named_parameters() if backbone else ():
+            parameter.requires_grad_(self.info.pooling == "backbone" or "pooler." not in name)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:

@@ -63,7 +63,7 @@ class Job:
     def _prepare(self) -> None:
         if self.run.overwrite and not self.run.resume:
             shutil.rmtree(self.work, ignore_errors=True)
-        if any(self.work.glob("checkpoint-*")):
+        if any(self.work.rglob("checkpoint-*")):
             self._check_unfinished()
         self.work.mkdir(parents=True, exist_ok=True)
         aside = self.work / f".{_CONFIG}"

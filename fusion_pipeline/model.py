@@ -188,6 +188,7 @@ class AdaptedModel(Recomputing, Freezing):
         example_ids: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         choices: Tensor | None = None,
+        features: Tensor | None = None,
         output_hidden_states: bool = False,
         output_fusion_weights: bool = False,
         **inputs: Tensor,
@@ -196,24 +197,22 @@ class AdaptedModel(Recomputing, Freezing):
 
         `task` names the head (default: the active one), and the task where an adapter differs by it. Rows with
         `example_ids` below 0 are fillers that count for nothing. `choices` (B, C) says which sequences are whose
-        where a row is several.
+        where a row is several. `features` are what the head reads, where they are known: nothing below it runs.
         Loss = (Σ example losses + n · penalty) / num_items_in_batch, n the rows
         of this batch: summed over micro-batches and ranks this is mean loss + penalty, exactly.
         """
-        # Pooling and heads see real tokens only; backbone and sites the virtual ones of a prompt too.
-        entered = self._routing.input.enter(inputs)
-        ids = example_ids
-        if example_ids is not None and choices is not None:
-            ids = sequence_ids(example_ids, choices, len(next(iter(inputs.values()))))
         task = self.active_head if task is None else task
-        self._routing.begin(entered.get("attention_mask"), ids, task)
-        with self._routing.collecting(output_fusion_weights) as weights:
-            states = self.backbone(**entered, output_hidden_states=output_hidden_states)
-        states = self._routing.input.leave(states)
-        head, logits, loss = self._head(task), None, None
+        head, logits, loss, states, weights = self._head(task), None, None, None, None
+        if features is None:
+            ids = example_ids
+            if example_ids is not None and choices is not None:
+                ids = sequence_ids(example_ids, choices, len(next(iter(inputs.values()))))
+            with self._routing.collecting(output_fusion_weights) as weights:
+                states = self._states(inputs, ids, task, output_hidden_states)
         if head is not None:
             mask = inputs.get("attention_mask")
-            logits = head.arrange(head(self.features(head, states, mask)), mask, choices)
+            read = self.features(head, states, mask) if features is None else features
+            logits = head.arrange(head(read), mask, choices)
         if head is not None and logits is not None and labels is not None:
             penalty = self.penalty() if self.training else None
             loss = step_loss(
@@ -222,8 +221,8 @@ class AdaptedModel(Recomputing, Freezing):
         return AdaptedOutput(
             loss=loss,
             logits=logits,
-            hidden_states=states.hidden_states if output_hidden_states else None,
-            last_hidden_state=states.last_hidden_state if output_hidden_states else None,
+            hidden_states=states.hidden_states if states and output_hidden_states else None,
+            last_hidden_state=states.last_hidden_state if states and output_hidden_states else None,
             fusion_weights=weights,
         )
 
@@ -262,6 +261,14 @@ class AdaptedModel(Recomputing, Freezing):
         return predict(self, texts, **options)
 
     # --- inside -----------------------------------------------------------------------------------
+
+    def _states(
+        self, inputs: dict[str, Tensor], ids: Tensor | None, task: str | None, hidden: bool
+    ) -> Any:
+        """What backbone and sites make of a batch; pooling and heads see no virtual tokens of a prompt."""
+        entered = self._routing.input.enter(inputs)
+        self._routing.begin(entered.get("attention_mask"), ids, task)
+        return self._routing.input.leave(self.backbone(**entered, output_hidden_states=hidden))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AdaptedModel:
         # Hooks hold on to the modules they were made for: a copy must attach its own.

@@ -1,4 +1,4 @@
-"""What both training stages share: read data, train, and publish one artefact with everything it leaves."""
+"""What all training stages share: read data, train, and publish one artefact with everything it leaves."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from fusion_pipeline.training.reuse import lower_layers
 from fusion_pipeline.training.scoring import TaskOutputs, is_ragged
 
 Writer = Callable[[Path], None]
+Fitting = Callable[[FitSpec, dict[str, list[Encoded]]], Fit]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,12 @@ class Training:
     blend: Blend | None = None
     # Tasks whose heads are kept as they are, with data to score them on.
     kept: Sequence[TaskData] = ()
+    # In place of one `fit` of the model: several attempts, or something to train before.
+    fitting: Fitting | None = None
+    # Nothing below the heads trains.
+    reuse_features: bool = False
+    # What the artefact is, in words, where its manifest does not say it.
+    what: str | None = None
     # Further metrics, taken of the trained model.
     after: Callable[[], dict[str, Any]] | None = None
 
@@ -75,8 +82,11 @@ class Training:
         splits = encode(self.tasks, self.model.info, self.run.output_root)
         show_token_notes(self.run, splits, self.tasks)
         with self.job.writing() as work, self._tracker() as track:
-            done = fit(self.model, [data.spec for data in self.tasks], splits, self.fit_spec(work, track))
+            done = (self.fitting or self._fit)(self.fit_spec(work, track), splits)
             return self._conclude(done, track)
+
+    def _fit(self, spec: FitSpec, splits: dict[str, list[Encoded]]) -> Fit:
+        return fit(self.model, [data.spec for data in self.tasks], splits, spec)
 
     def conclude(self, done: Fit) -> dict[str, Any]:
         """Publishes what was trained elsewhere; the caller holds `job.writing()`. Returns the metrics."""
@@ -122,6 +132,7 @@ class Training:
             adapters_learning_rate=self.adapters_learning_rate,
             publish=None if track is None else track.weights,
             blend=self.blend,
+            reuse_features=self.reuse_features,
         )
 
     def _metrics(self, done: Fit) -> dict[str, Any]:
@@ -161,7 +172,8 @@ class Training:
                 yaml.safe_dump(self.run.config, sort_keys=False), encoding="utf-8"
             )
             (folder / "README.md").write_text(
-                card(manifest, self.tasks, metrics, done.fusion_weights, command_line()), encoding="utf-8"
+                card(manifest, self.tasks, metrics, done.fusion_weights, command_line(), what=self.what),
+                encoding="utf-8",
             )
         show_results(self.run.console, f"{self.kind} {self.name}", self.tasks, metrics)
 

@@ -18,7 +18,7 @@ from fusion_pipeline.store import safe_name
 
 LONGEST = 80
 # A plain task name already is the artefact's name; a path's last part need not be unique.
-_NAMING = {"adapters": "task", "fusion": "target"}
+_NAMING = {"adapters": ("task",), "fusion": ("target",), "baseline": ("baseline", "target")}
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 
 
@@ -36,9 +36,11 @@ def varying(job_words: Sequence[str], constant: frozenset[str]) -> dict[str, str
 
 def name_suffix(changed: dict[str, str], config: dict[str, Any]) -> str:
     """What an artefact's name ends with: `-key=value` for each override that varies, if any does."""
-    named_by = _NAMING.get(config["stage"]["name"]) if config.get("name") is None else "name"
+    named_by = _NAMING.get(config["stage"]["name"], ()) if config.get("name") is None else ("name",)
     left = {
-        key: value for key, value in changed.items() if key != named_by or not _PLAIN_NAME.fullmatch(value)
+        key: value
+        for key, value in changed.items()
+        if key not in named_by or not _PLAIN_NAME.fullmatch(value)
     }
     text = "-".join(f"{key}={value}" for key, value in left.items())
     return f"-{safe_name(text, longest=LONGEST)}" if text else ""

@@ -17,11 +17,13 @@ def card(
     metrics: Mapping[str, Any],
     weights: Mapping[str, Any],
     command: str,
+    *,
+    what: str | None = None,
 ) -> str:
-    """What this is, on what it was trained, how well it does, and how to use it."""
+    """What this is (`what`, or what its manifest says), on what it was trained, how well it does, and how to use it."""
     parts = [
         f"# {manifest.name}",
-        _what(manifest, tasks),
+        _what(manifest, what or _made(manifest, tasks)),
         "## Results\n\n" + _metrics(tasks, metrics),
         "## Data\n\n" + "\n".join(_data(data) for data in tasks),
         _weights(weights) if weights else "",
@@ -41,17 +43,19 @@ def imported_card(manifest: Manifest, command: str) -> str:
     return f"# {manifest.name}\n\n{said}\n\n## Notes\n\n{notes}\n\nMade with:\n\n```\n{command}\n```\n"
 
 
-def _what(manifest: Manifest, tasks: Sequence[TaskData]) -> str:
+def _made(manifest: Manifest, tasks: Sequence[TaskData]) -> str:
     names = ", ".join(data.spec.name for data in tasks)
     if manifest.kind == "adapter":
-        kind = manifest.config["adapter"]["kind"]
-        said = f"A `{kind}` adapter for {names}"
-    else:
-        over = ", ".join(parent["name"] for parent in manifest.parents)
-        said = f"A `{manifest.config['fusion']['kind']}` fusion of the adapters {over}, trained for {names}"
+        return f"A `{manifest.config['adapter']['kind']}` adapter for {names}, on the frozen backbone"
+    over = ", ".join(parent["name"] for parent in manifest.parents)
+    kind = manifest.config["fusion"]["kind"]
+    return f"A `{kind}` fusion of the adapters {over}, trained for {names}, on the frozen backbone"
+
+
+def _what(manifest: Manifest, said: str) -> str:
     backbone = manifest.backbone
     return (
-        f"{said}, on the frozen backbone {backbone['name']} ({backbone['model_type']}, {backbone['layers']} layers, "
+        f"{said} {backbone['name']} ({backbone['model_type']}, {backbone['layers']} layers, "
         f"hidden {backbone['hidden_size']}, fingerprint `{backbone['fingerprint'][:12]}`). Seed {manifest.seed}."
     )
 

@@ -34,15 +34,27 @@ def prepare_adapter(
     run: Run, specs: Specs, tasks: Sequence[TaskData], backbone: Backbone, notes: Sequence[str] = ()
 ) -> Training | None:
     """The untrained adapter and the tasks' heads, active on the backbone; None where the artefact is there."""
-    heads = [data.spec for data in tasks]
-    names = [head.name for head in heads]
-    name = run.artefact_name("+".join(names))
+    name = run.artefact_name("+".join(data.spec.name for data in tasks))
     announce(run, f"stage 1: adapter '{name}'", backbone.name, tasks)
     job = Job(run=run, folder=run.output_root / "adapters" / name, config=_config(run, tasks, backbone))
     if job.is_done():
         show_done(run, job.folder, tasks)
         return None
-    set_seed(run.seed)
+    return adapter_training(job, specs, name, tasks, backbone, notes)
+
+
+def adapter_training(
+    job: Job,
+    specs: Specs,
+    name: str,
+    tasks: Sequence[TaskData],
+    backbone: Backbone,
+    notes: Sequence[str] = (),
+) -> Training:
+    """The untrained adapter and the tasks' heads, active on the backbone: how it trains and what it leaves."""
+    set_seed(job.run.seed)
+    heads = [data.spec for data in tasks]
+    names = [head.name for head in heads]
     model = AdaptedModel(backbone)
     model.add_adapter(name, specs.adapter.for_tasks(names))
     build_heads(model, tasks, specs.head)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import set_seed
 
 from fusion_pipeline.artefacts import load_adapter_into, weights_sha256, write_fusion
+from fusion_pipeline.backbone import Backbone
 from fusion_pipeline.backbone.loading import load_backbone
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.fresh import fresh_names, write_fresh
@@ -55,6 +56,22 @@ def train_fusion(run: Run, specs: Specs, parents: dict[str, Path], tasks: Sequen
         return
     training.execute()
     show_next(run, "fusion", job.folder, tasks[0].spec.name)
+
+
+def fusion_over(
+    job: Job,
+    specs: Specs,
+    name: str,
+    parents: Mapping[str, Path],
+    tasks: Sequence[TaskData],
+    backbone: Backbone,
+) -> Training:
+    """The untrained fusion of verified adapters and the tasks' heads: how it trains and what it leaves."""
+    model = AdaptedModel(backbone)
+    for parent, folder in parents.items():
+        load_adapter_into(model, folder, parent, head=False, verified=True)
+    set_seed(job.run.seed)
+    return _prepare(job, name, specs, dict(parents), tasks, model, _lineage(dict(parents), []), None)
 
 
 def _prepare(

@@ -13,7 +13,7 @@ from fusion_pipeline import __version__
 from fusion_pipeline.errors import PipelineError
 
 FORMAT = 1
-KINDS = ("adapter", "fusion", "head")
+KINDS = ("adapter", "fusion", "head", "model")
 MANIFEST = "manifest.json"
 _PRODUCT = "fusion_pipeline"
 _LIBRARIES = ("torch", "transformers", "datasets", "accelerate", "evaluate", "safetensors", "numpy")
@@ -35,7 +35,7 @@ class Manifest:
     """What an artefact is.
 
     Args:
-        kind: "adapter", "fusion" or "head".
+        kind: "adapter", "fusion", "head", or "model" (a fine-tuned backbone).
         name: The artefact's name, which is its folder's name.
         config: The resolved config: names and values, never something to import.
         seed: The seed of the run.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from fusion_pipeline.training.callbacks import FusionWeightLog, KeepCheckpoints,
 from fusion_pipeline.training.callbacks.checkpoints import seconds_of
 from fusion_pipeline.training.callbacks.fusion_weights import HISTORY, read_history
 from fusion_pipeline.training.encoding import Encoded
+from fusion_pipeline.training.features import kept_features
 from fusion_pipeline.training.reuse import lower_states
 from fusion_pipeline.training.scoring import Scorer, TaskOutputs
 from fusion_pipeline.training.trainer import PipelineTrainer
@@ -28,7 +29,11 @@ from fusion_pipeline.training.trainer import PipelineTrainer
 
 @dataclass(frozen=True, kw_only=True)
 class FitSpec:
-    """How to train: settings, seed, where checkpoints go, and whether to go on from one."""
+    """How to train: settings, seed, where checkpoints go, and whether to go on from one.
+
+    `reuse_features`: nothing below the heads trains, so what they read is computed once for each example.
+    `evaluated`: the splits that are scored at the end; one of several attempts leaves test unread.
+    """
 
     trainer: TrainerSpec
     mix: MixSpec
@@ -40,6 +45,8 @@ class FitSpec:
     adapters_learning_rate: float | None = None
     publish: Callable[[dict[str, Any], int], None] | None = None
     blend: Blend | None = None
+    reuse_features: bool = False
+    evaluated: tuple[str, ...] = ("validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,15 +76,15 @@ def fit(
     checkpoint = last_checkpoint(spec.work) if spec.resume else None
     if checkpoint is not None:
         keep.seconds_before = seconds_of(checkpoint)
-    with _lower_layers(trainer, spec):
+    with _reused(trainer, spec):
         try:
             trained = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         except OSError as error:
             raise _disk(error, spec.work) from error
         trainer.check_finite()
         seconds = keep.seconds
-        dropped = _evaluate_dropped(trainer, tasks, splits)
-        metrics, outputs, weights = evaluate_splits(trainer, tasks, splits, ("validation", "test"))
+        dropped = _evaluate_dropped(trainer, tasks, splits, spec.evaluated)
+        metrics, outputs, weights = evaluate_splits(trainer, tasks, splits, spec.evaluated)
     return Fit(
         metrics=metrics,
         outputs=outputs,
@@ -125,16 +132,17 @@ def build_trainer(
 
 
 @contextmanager
-def _lower_layers(trainer: PipelineTrainer, spec: FitSpec) -> Iterator[None]:
-    """Reuses the output of the layers below every adapter, where that is asked for."""
-    if not spec.trainer.reuse_lower_layers:
+def _reused(trainer: PipelineTrainer, spec: FitSpec) -> Iterator[None]:
+    """Reuses what the heads read, or the output of the layers below every adapter, where that is asked for."""
+    if not (spec.reuse_features or spec.trainer.reuse_lower_layers):
         yield
         return
-    with lower_states(trainer.model, spec.work, trainer._prepare_input) as trainer.lower_states:
+    reused = kept_features if spec.reuse_features else lower_states
+    with reused(trainer.model, spec.work, trainer._prepare_input) as trainer.kept:
         try:
             yield
         finally:
-            trainer.lower_states = None
+            trainer.kept = None
 
 
 def evaluate_splits(
@@ -155,14 +163,30 @@ def evaluate_splits(
     return metrics, outputs, weights
 
 
+def score_test(
+    model: AdaptedModel,
+    tasks: Sequence[TaskSpec],
+    splits: dict[str, list[Encoded]],
+    spec: FitSpec,
+    done: Fit,
+) -> Fit:
+    """The fit that was chosen among several, with test read now."""
+    trainer, _ = build_trainer(model, tasks, splits, replace(spec, use_wandb=False))
+    metrics, outputs, _ = evaluate_splits(trainer, tasks, splits, ("test",))
+    return replace(done, metrics={**done.metrics, **metrics}, outputs={**done.outputs, **outputs})
+
+
 def _evaluate_dropped(
-    trainer: PipelineTrainer, tasks: Sequence[TaskSpec], splits: dict[str, list[Encoded]]
+    trainer: PipelineTrainer,
+    tasks: Sequence[TaskSpec],
+    splits: dict[str, list[Encoded]],
+    names: Sequence[str],
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Metrics without the adapters of the lowest k layers, by k: from 1 to as many as training dropped."""
     found = {}
     for count in range(1, trainer.drop_lowest_layers + 1):
         trainer.evaluated_without = count
-        found[str(count)] = evaluate_splits(trainer, tasks, splits, ("validation", "test"))[0]
+        found[str(count)] = evaluate_splits(trainer, tasks, splits, names)[0]
     trainer.evaluated_without = 0
     return found
 

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -28,6 +28,14 @@ Place = Callable[[dict[str, Any]], dict[str, Any]]
 """Moves a batch to the device."""
 
 
+class Kept(Protocol):
+    """What is computed once for each example of a run."""
+
+    def bring(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The batch (on the CPU) with it; a batch that has it already, unchanged."""
+        ...
+
+
 class LowerStates:
     """Brings batches the states that enter the first layer with an adapter; each example's are computed once.
 
@@ -39,25 +47,16 @@ class LowerStates:
 
     def bring(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch (on the CPU) with `lower_states` (B, T, D), 0 where there is padding."""
-        inputs = {name: value for name, value in batch.items() if name not in _BESIDE}
+        if STATES in batch:
+            return batch
+        inputs = token_inputs(batch)
         mask_BT = inputs["attention_mask"].bool()
-        keys = self._keys(inputs, mask_BT)
+        # The dtype too: full_eval options of transformers convert the model after training.
+        keys = row_keys(inputs, str(next(self.layers.model.parameters()).dtype))
         new = {key: row for row, key in enumerate(keys) if key not in self.file}
         if new:
             self._compute(inputs, new)
         return {**batch, STATES: self.file.read(keys, mask_BT)}
-
-    def _keys(self, inputs: dict[str, Tensor], mask_BT: Tensor) -> list[bytes]:
-        # The dtype too: full_eval options of transformers convert the model after training.
-        dtype = str(next(self.layers.model.parameters()).dtype)
-        columns = [(name, inputs[name].numpy()) for name in sorted(inputs)]
-        keys = []
-        for row, real in enumerate(mask_BT.numpy()):
-            digest = hashlib.blake2b(dtype.encode(), digest_size=16)
-            for name, table in columns:
-                digest.update(name.encode() + table[row][real].tobytes())
-            keys.append(digest.digest())
-        return keys
 
     def _compute(self, inputs: dict[str, Tensor], new: dict[bytes, int]) -> None:
         """Runs the lower layers for some rows of a batch, given by key."""
@@ -66,6 +65,23 @@ class LowerStates:
             states_BTD = self.layers.record(**self.place(part)).cpu()
         for key, states_TD, real_T in zip(new, states_BTD, part["attention_mask"].bool(), strict=True):
             self.file.put(key, states_TD[real_T])
+
+
+def token_inputs(batch: dict[str, Any]) -> dict[str, Tensor]:
+    """Of a batch, what the backbone reads."""
+    return {name: value for name, value in batch.items() if name not in _BESIDE}
+
+
+def row_keys(inputs: dict[str, Tensor], kind: str) -> list[bytes]:
+    """What tells each row (one sequence) from all others: its real tokens and `kind`, whatever the padding."""
+    columns = [(name, inputs[name].numpy()) for name in sorted(inputs)]
+    keys = []
+    for row, real in enumerate(inputs["attention_mask"].bool().numpy()):
+        digest = hashlib.blake2b(kind.encode(), digest_size=16)
+        for name, table in columns:
+            digest.update(name.encode() + table[row][real].tobytes())
+        keys.append(digest.digest())
+    return keys
 
 
 @contextmanager

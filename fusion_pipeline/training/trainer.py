@@ -15,10 +15,9 @@ from transformers import Trainer, TrainingArguments
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.heads.choices import sequence_ids
 from fusion_pipeline.model import AdaptedModel
-from fusion_pipeline.sites.lower import STATES
 from fusion_pipeline.training.batches import BatchLoader, Examples, MixSpec, TaskBatches
 from fusion_pipeline.training.blend import Blend
-from fusion_pipeline.training.reuse import LowerStates
+from fusion_pipeline.training.reuse import Kept
 from fusion_pipeline.training.scoring import Scorer, is_ragged
 from fusion_pipeline.training.weights import WeightTracker
 
@@ -50,7 +49,8 @@ class PipelineTrainer(Trainer):
         self.drop_lowest_layers = drop_lowest_layers
         # The layers that an evaluation drops.
         self.evaluated_without = 0
-        self.lower_states: LowerStates | None = None
+        # What is computed once for each example of a run, and brought to its batches.
+        self.kept: Kept | None = None
         self.tracker: WeightTracker | None = None
         self.fusion_weights: dict[str, Any] = {}
         # First step whose loss was not finite, -1 while all were; on the device, so that no step waits for it.
@@ -94,10 +94,10 @@ class PipelineTrainer(Trainer):
         )
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """Brings the lower layers' output where it is reused, and moves everything to the device."""
-        # Asked twice for one batch while fusion weights are tracked.
-        if self.lower_states is not None and STATES not in inputs:
-            inputs = self.lower_states.bring(inputs)
+        """Brings what is reused of earlier epochs, and moves everything to the device."""
+        # Asked twice for one batch while fusion weights are tracked: a batch that has it is left alone.
+        if self.kept is not None:
+            inputs = self.kept.bring(inputs)
         return super()._prepare_inputs(inputs)
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor:
