@@ -146,6 +146,8 @@ class Training:
             "epochs": done.epochs,
             "examples": done.examples,
             "world_size": done.world_size,
+            "peak_memory": done.peak_memory,
+            "history": done.history,
         }
 
     def publish(self, done: Fit, metrics: dict[str, Any]) -> None:
@@ -162,6 +164,7 @@ class Training:
         )
         with self.job.publish(manifest) as folder:
             self.write(folder)
+            metrics["parameters"]["stored"] = store.parameter_count(folder)
             write_json(folder / "metrics.json", metrics)
             if done.fusion_weights:
                 weights = {"validation": done.fusion_weights, "history": done.weight_history}

@@ -48,7 +48,9 @@ def weights(folder):
 
 
 def without_time(metrics):
-    return {key: value for key, value in metrics.items() if key != "seconds"}
+    history = [{k: v for k, v in entry.items() if k != "seconds"} for entry in metrics["history"]]
+    kept = {key: value for key, value in metrics.items() if key not in ("seconds", "peak_memory")}
+    return kept | {"history": history}
 
 
 def assert_equal_artefacts(one, other):

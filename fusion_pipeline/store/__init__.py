@@ -11,7 +11,7 @@ from fusion_pipeline.store.locks import lock
 from fusion_pipeline.store.manifest import FORMAT, KINDS, MANIFEST, Manifest
 from fusion_pipeline.store.names import check_name, safe_name
 from fusion_pipeline.store.publish import publish
-from fusion_pipeline.store.tensors import load_strict, load_tensors, save_tensors
+from fusion_pipeline.store.tensors import load_strict, load_tensors, parameter_count, save_tensors
 
 __all__ = [
     "FORMAT",
@@ -26,6 +26,7 @@ __all__ = [
     "load_strict",
     "load_tensors",
     "lock",
+    "parameter_count",
     "publish",
     "safe_name",
     "same_config",

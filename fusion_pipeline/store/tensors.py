@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,23 @@ def load_strict(module: Module, tensors: Mapping[str, Tensor], *, where: str) ->
     if problems:
         raise PipelineError("the weights do not fit the model:\n    " + "\n    ".join(problems), where=where)
     module.load_state_dict(dict(tensors), strict=True)
+
+
+def parameter_count(folder: str | Path) -> int:
+    """How many numbers the safetensors files in a folder and below it hold; only their headers are read."""
+    return sum(_numbers(path) for path in sorted(Path(folder).rglob("*.safetensors")))
+
+
+def _numbers(path: Path) -> int:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            return sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no mapping
+    except (SafetensorError, OSError) as error:
+        raise PipelineError(
+            f"the weights are truncated or no safetensors file: {error}", where=str(path)
+        ) from error
 
 
 def _shape(tensor: Tensor) -> str:

@@ -17,11 +17,19 @@ from fusion_pipeline.tasks.spec import TaskSpec
 from fusion_pipeline.training.arguments import TrainerSpec, build_arguments
 from fusion_pipeline.training.batches import Collator, Examples, MixSpec
 from fusion_pipeline.training.blend import Blend
-from fusion_pipeline.training.callbacks import FusionWeightLog, KeepCheckpoints, Progress, last_checkpoint
+from fusion_pipeline.training.callbacks import (
+    FusionWeightLog,
+    KeepCheckpoints,
+    LearningCurve,
+    Progress,
+    last_checkpoint,
+    learning_curve,
+)
 from fusion_pipeline.training.callbacks.checkpoints import seconds_of
 from fusion_pipeline.training.callbacks.fusion_weights import HISTORY, read_history
 from fusion_pipeline.training.encoding import Encoded
 from fusion_pipeline.training.features import kept_features
+from fusion_pipeline.training.memory import PeakMemory
 from fusion_pipeline.training.reuse import lower_states
 from fusion_pipeline.training.scoring import Scorer, TaskOutputs
 from fusion_pipeline.training.trainer import PipelineTrainer
@@ -54,6 +62,7 @@ class Fit:
     """What training left: metrics and outputs a split, the fusion's weights on validation, and what it took.
 
     `dropped`: the metrics without the adapters of the lowest 1, 2, … layers, where training dropped some.
+    `history`: the learning curve; `peak_memory`: bytes, None where the system does not say.
     """
 
     metrics: dict[str, dict[str, float]]
@@ -66,6 +75,8 @@ class Fit:
     examples: dict[str, int] = field(default_factory=dict)
     world_size: int = 1
     dropped: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    peak_memory: int | None = None
 
 
 def fit(
@@ -76,13 +87,14 @@ def fit(
     checkpoint = last_checkpoint(spec.work) if spec.resume else None
     if checkpoint is not None:
         keep.seconds_before = seconds_of(checkpoint)
+    memory = PeakMemory()
     with _reused(trainer, spec):
         try:
             trained = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         except OSError as error:
             raise _disk(error, spec.work) from error
         trainer.check_finite()
-        seconds = keep.seconds
+        seconds, peak = keep.seconds, memory.bytes
         dropped = _evaluate_dropped(trainer, tasks, splits, spec.evaluated)
         metrics, outputs, weights = evaluate_splits(trainer, tasks, splits, spec.evaluated)
     return Fit(
@@ -96,6 +108,8 @@ def fit(
         examples={split: sum(len(task) for task in parts) for split, parts in splits.items()},
         world_size=trainer.args.world_size,
         dropped=dropped,
+        history=history_of(trainer),
+        peak_memory=peak,
     )
 
 
@@ -124,11 +138,19 @@ def build_trainer(
     for unwanted in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(unwanted)
     trainer.add_callback(keep)
+    trainer.add_callback(LearningCurve(lambda: keep.seconds, trainer.take_loss))
     trainer.add_callback(Progress(spec.label))
     trainer.add_callback(FusionWeightLog(lambda: trainer.fusion_weights, spec.publish))
     if spec.trainer.early_stopping_patience is not None:
         trainer.add_callback(EarlyStoppingCallback(spec.trainer.early_stopping_patience))
     return trainer, keep
+
+
+def history_of(trainer: PipelineTrainer) -> list[dict[str, Any]]:
+    """The learning curve of what has been trained."""
+    scorer = trainer.compute_metrics
+    single = isinstance(scorer, Scorer) and len(scorer.tasks) == 1
+    return learning_curve(trainer.state.log_history, lambda metrics: _plain(metrics, "eval", single))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from fusion_pipeline.together import Together
 from fusion_pipeline.training.arguments import TrainerSpec
 from fusion_pipeline.training.fit import Fit
 from fusion_pipeline.training.lane import Lane
+from fusion_pipeline.training.memory import PeakMemory
 
 # The fields of TrainingArguments that mean here what they mean in a separate run.
 HONOURED = frozenset(
@@ -48,13 +49,14 @@ def check_trainer(spec: TrainerSpec) -> None:
 
 
 def fit_together(lanes: Sequence[Lane], say: Callable[[str], None]) -> list[Fit]:
-    """Trains all lanes to their ends and returns what each left; `seconds` is the time of them all.
+    """Trains all lanes to their ends and returns what each left; `seconds` and `peak_memory` are
+    those of them all.
 
     A step joins the next batch of every lane that still has one. An epoch's end, with its evaluation, is each
     lane's own.
     """
     together = Together({lane.adapter: lane.model for lane in lanes})
-    started = time.monotonic()
+    started, memory = time.monotonic(), PeakMemory()
     quiet = lanes[0].trainer.args.disable_tqdm
     with tqdm(
         total=max(lane.max_steps for lane in lanes), desc="together", unit="step", leave=False, disable=quiet
@@ -67,8 +69,8 @@ def fit_together(lanes: Sequence[Lane], say: Callable[[str], None]) -> list[Fit]
             for lane in going:
                 if lane.epoch_ended:
                     _report(lane, say)
-    seconds = time.monotonic() - started
-    return [lane.finish(seconds) for lane in lanes]
+    seconds, peak = time.monotonic() - started, memory.bytes
+    return [lane.finish(seconds, peak) for lane in lanes]
 
 
 def _step(together: Together, lanes: Sequence[Lane]) -> Sequence[Lane]:

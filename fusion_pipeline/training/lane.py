@@ -14,7 +14,7 @@ from fusion_pipeline.model import AdaptedModel
 from fusion_pipeline.tasks.spec import TaskSpec
 from fusion_pipeline.training.batches import BatchLoader
 from fusion_pipeline.training.encoding import Encoded
-from fusion_pipeline.training.fit import Fit, FitSpec, build_trainer, evaluate_splits
+from fusion_pipeline.training.fit import Fit, FitSpec, build_trainer, evaluate_splits, history_of
 
 
 class Lane:
@@ -94,7 +94,7 @@ class Lane:
         self.model.set_active(None)
         return metrics
 
-    def finish(self, seconds: float) -> Fit:
+    def finish(self, seconds: float, peak_memory: int | None) -> Fit:
         """Puts the best weights in place and reads validation and test with them."""
         if self.best is not None:
             own = dict(self.model.named_parameters())
@@ -113,6 +113,8 @@ class Lane:
             steps=self.steps,
             epochs=float(self.trainer.state.epoch or 0.0),
             examples={split: sum(len(task) for task in parts) for split, parts in self.splits.items()},
+            history=history_of(self.trainer),
+            peak_memory=peak_memory,
         )
 
 

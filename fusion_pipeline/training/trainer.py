@@ -55,6 +55,9 @@ class PipelineTrainer(Trainer):
         self.fusion_weights: dict[str, Any] = {}
         # First step whose loss was not finite, -1 while all were; on the device, so that no step waits for it.
         self._bad_step = torch.tensor(-1, device=args.device)
+        # Σ of losses since the last evaluation, and the step it began at; on the device for the same reason.
+        self._losses = torch.zeros((), device=args.device)
+        self._losses_from = 0
 
     # --- batches ------------------------------------------------------------------------------------
 
@@ -159,10 +162,22 @@ class PipelineTrainer(Trainer):
         return int(draw.integers(self.drop_lowest_layers + 1))
 
     def watch(self, loss: Tensor) -> None:
-        """Remembers this step where its loss is the first that is not finite."""
+        """Remembers this step where its loss is the first that is not finite; adds it to the learning curve."""
         step = self._bad_step.new_tensor(self.state.global_step + 1)
         bad = ~torch.isfinite(loss) & (self._bad_step < 0)
         self._bad_step = torch.where(bad, step, self._bad_step)
+        self._losses = self._losses + loss.detach().float()
+
+    def take_loss(self) -> float | None:
+        """The mean training loss a step since it was last asked for, over all ranks; None without a step."""
+        steps = self.state.global_step - self._losses_from
+        total, self._losses = self._losses, torch.zeros_like(self._losses)
+        self._losses_from = self.state.global_step
+        if steps <= 0:
+            return None
+        if self.args.world_size > 1:
+            total = self.accelerator.reduce(total, reduction="mean")
+        return float(total) / steps
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
         """Looks at the loss before anything is logged, evaluated or saved."""
