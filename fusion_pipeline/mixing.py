@@ -90,7 +90,8 @@ class Mixer:
     def penalties(self) -> list[Tensor]:
         """Terms of the training loss: the fusion's, and those of adapters that train."""
         parts = [*self.bank.modules, *([] if self.fusion is None else [self.fusion])]
-        return [term for part in parts if (term := penalty_of(part)) is not None]
+        terms = [penalty_of(part) for part in parts]
+        return [term for term in terms if term is not None]
 
     def forget(self) -> None:
         """Drops what bank and fusion keep from one evaluation to the next."""

@@ -75,8 +75,9 @@ class Together:
             last_hidden_state=hidden_BTD, pooler_output=None if pooled is None else pooled[rows]
         )
         logits = head(model.features(head, own, mask_BT))
-        terms = [term for _, module in self.parts[name].items() if (term := penalty_of(module)) is not None]
-        penalty = torch.stack(terms).sum() if terms else None
+        terms = [penalty_of(module) for _, module in self.parts[name].items()]
+        own = [term for term in terms if term is not None]
+        penalty = torch.stack(own).sum() if own else None
         return step_loss(head, logits, batch["labels"], example_ids=batch["example_ids"], penalty=penalty)
 
     @property

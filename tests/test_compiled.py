@@ -68,6 +68,22 @@ def test_a_fusion_that_keeps_things_between_calls_is_one_graph_in_training_too(v
         torch.testing.assert_close(compiled[name], gradient, rtol=0, atol=1e-6, msg=name)
 
 
+@pytest.mark.parametrize(
+    ("kind", "values"), [("moa", {"top_k": 2}), ("hyper", {"width": 4, "tasks": ("other", "task")})]
+)
+def test_an_adapter_that_keeps_things_between_calls_is_one_graph_in_training_too(kind, values):
+    model = built("adapter")
+    model.add_adapter("kept", registry.build("adapter", kind, **values))
+    tiny.shake(model.adapters["kept"], 0.3)
+    model.set_active("kept", head="task")
+    model.train_only(adapters=["kept"], heads=["task"])
+    loss, plain = gradients(model, model.train())
+    compiled_loss, compiled = gradients(model, whole(model))
+    torch.testing.assert_close(compiled_loss, loss, rtol=0, atol=1e-6)
+    for name, gradient in plain.items():
+        torch.testing.assert_close(compiled[name], gradient, rtol=0, atol=1e-6, msg=name)
+
+
 @pytest.mark.parametrize("what", ["adapter", "fusion"])
 def test_a_compiled_evaluation_is_one_graph_with_the_same_logits(what):
     model = built(what).eval()
