@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from fusion_pipeline.backbone import Backbone
     from fusion_pipeline.tasks.labels import Label
+    from fusion_pipeline.tasks.weighted import Weighted
     from fusion_pipeline.training.encoding import Encoded
 
 Row = dict[str, Any]
@@ -40,7 +41,7 @@ class TaskType(ABC):
     head: what its heads are called. metrics: those it knows, the usual primary one first. fields: the fields of
     a row; empty stands for a text, or a text and a second one. label: the usual name of the label's column.
     pools: whether the head reads one vector a sequence, and not one a token. named: whether labels have names.
-    whole: whether every class must occur in train.
+    whole: whether every class must occur in train. exact: whether an answer is right or wrong, and nothing between.
     """
 
     name: ClassVar[str]
@@ -51,6 +52,7 @@ class TaskType(ABC):
     pools: ClassVar[bool] = True
     named: ClassVar[bool] = True
     whole: ClassVar[bool] = False
+    exact: ClassVar[bool] = False
 
     def metric(self, said: str | None, average: str | None, labels: tuple[str, ...] | None) -> str:
         """The name of the primary metric, from what a data set says."""
@@ -67,6 +69,16 @@ class TaskType(ABC):
     @abstractmethod
     def losses(self, logits: Tensor, labels: Tensor, scale: float) -> Tensor:
         """The loss of each example (B,)."""
+
+    def points(self, said: Any, right: Any) -> float:
+        """How well one example is answered, in the words of predictions: the more the better, 1 for right."""
+        return float(said == right)
+
+    @abstractmethod
+    def weighted(
+        self, metric: str, said: Sequence[Any], right: Sequence[Any], labels: tuple[str, ...] | None
+    ) -> Weighted:
+        """A metric of resamples of these answers, in the words of predictions; see `tasks/weighted.py`."""
 
 
 class RowType(TaskType):
@@ -107,6 +119,17 @@ class RowType(TaskType):
         self, answers: Sequence[Any], right: Sequence[Any], labels: tuple[str, ...] | None
     ) -> dict[str, float]:
         """All metrics worth reporting of predictions, given what is right."""
+
+    def weighted(
+        self, metric: str, said: Sequence[Any], right: Sequence[Any], labels: tuple[str, ...] | None
+    ) -> Weighted:
+        """Sample by sample through `score`; a type that knows sums behind its metrics is much faster."""
+        from fusion_pipeline.tasks.weighted import of_repeats
+
+        def score(rows: Sequence[int]) -> float:
+            return self.score([said[i] for i in rows], [right[i] for i in rows], labels)[metric]
+
+        return of_repeats(score)
 
     def notes(self, encoded: Encoded) -> tuple[str, ...]:
         """What a person should know of the tokens, such as what was cut off."""

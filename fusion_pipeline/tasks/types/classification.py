@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from fusion_pipeline.tasks.task_type import TaskType
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from fusion_pipeline.tasks.weighted import Weighted
 
 
 class Classification(TaskType):
@@ -15,13 +18,25 @@ class Classification(TaskType):
 
     name = head = "classification"
     metrics = ("accuracy", "f1", "f1_macro", "matthews")
-    whole = True
+    whole = exact = True
 
     def losses(self, logits: Tensor, labels: Tensor, scale: float) -> Tensor:
         """−log softmax(logits)_label. Shapes: (B, C), (B,) → (B,)."""
         from torch.nn import functional as F
 
         return F.cross_entropy(logits, labels.long(), reduction="none")
+
+    def weighted(
+        self, metric: str, said: Sequence[Any], right: Sequence[Any], labels: tuple[str, ...] | None
+    ) -> Weighted:
+        """From how often each class is hit, said and right."""
+        import numpy as np
+
+        from fusion_pipeline.tasks.weighted import of_classes
+
+        number = {name: i for i, name in enumerate(labels or ())}
+        numbers = [np.array([number[name] for name in names], dtype=int) for names in (said, right)]
+        return of_classes(metric, *numbers, classes=len(number))
 
 
 TYPE = Classification()

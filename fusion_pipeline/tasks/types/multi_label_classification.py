@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from fusion_pipeline.backbone import Backbone
     from fusion_pipeline.tasks.labels import Label
+    from fusion_pipeline.tasks.weighted import Weighted
     from fusion_pipeline.training.encoding import Encoded
 
 
@@ -103,6 +104,34 @@ class MultiLabel(RowType):
             "f1_macro": sum(2 * hit / max(both, 1) for hit, both in counts) / max(len(names), 1),
             "accuracy": wholly / max(len(right), 1),
         }
+
+    def points(self, said: Any, right: Any) -> float:
+        """F1 of the labels; 1 where there are none and none is said."""
+        both = len(said) + len(right)
+        return 2 * len(set(said) & set(right)) / both if both else 1.0
+
+    def weighted(
+        self, metric: str, said: Sequence[Any], right: Sequence[Any], labels: tuple[str, ...] | None
+    ) -> Weighted:
+        """From each label's hits, and how often it is said and right."""
+        import numpy as np
+
+        from fusion_pipeline.tasks.weighted import f1_of_counts, mean, of_sums
+
+        if metric == "accuracy":
+            return mean([set(a) == set(b) for a, b in zip(said, right, strict=True)])
+        names = labels or ()
+        mine, true = (
+            np.array([[name in row for name in names] for row in rows], float) for rows in (said, right)
+        )
+        if metric == "f1_micro":
+            return f1_of_counts((mine * true).sum(1), mine.sum(1), true.sum(1))
+
+        def macro(sums: np.ndarray) -> np.ndarray:
+            hits, both = np.split(sums, 2, axis=1)
+            return (2 * hits / np.maximum(both, 1)).mean(1)
+
+        return of_sums(np.concatenate([mine * true, mine + true], 1), macro)
 
 
 def _counts(answers: Sequence[Any], right: Sequence[Any], name: str) -> tuple[int, int]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from fusion_pipeline.backbone import Backbone
     from fusion_pipeline.tasks.labels import Label
+    from fusion_pipeline.tasks.weighted import Weighted
     from fusion_pipeline.training.encoding import Encoded
 
 
@@ -29,6 +30,7 @@ class MultipleChoice(RowType):
     metrics = ("accuracy",)
     fields = ("context", "question", "choices")
     named = False
+    exact = True
 
     def arrange(self, logits: Tensor, mask_BT: Tensor | None, choices_BC: Tensor | None) -> Tensor:
         """Scores of sequences (S, 1) → (B, C)."""
@@ -99,6 +101,14 @@ class MultipleChoice(RowType):
         from fusion_pipeline.tasks.metrics import compute
 
         return compute(("accuracy",), answers, right)
+
+    def weighted(
+        self, metric: str, said: Sequence[Any], right: Sequence[Any], labels: tuple[str, ...] | None
+    ) -> Weighted:
+        """The mean of what is right."""
+        from fusion_pipeline.tasks.weighted import mean
+
+        return mean([self.points(*pair) for pair in zip(said, right, strict=True)])
 
 
 def _text(value: Any, column: str) -> str:

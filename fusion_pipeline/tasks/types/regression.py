@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from fusion_pipeline.tasks.task_type import TaskType
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from fusion_pipeline.tasks.weighted import Weighted
 
 
 class Regression(TaskType):
@@ -20,6 +23,21 @@ class Regression(TaskType):
     def losses(self, logits: Tensor, labels: Tensor, scale: float) -> Tensor:
         """((value − label) / scale)². Shapes: (B, 1), (B,) → (B,)."""
         return ((logits[:, 0] - labels.float()) / scale).square()
+
+    def points(self, said: Any, right: Any) -> float:
+        """1 − |value − label|."""
+        return 1.0 - abs(float(said) - float(right))
+
+    def weighted(
+        self, metric: str, said: Sequence[Any], right: Sequence[Any], labels: tuple[str, ...] | None
+    ) -> Weighted:
+        """From sums of squares and products, of values or of their ranks."""
+        import numpy as np
+
+        from fusion_pipeline.tasks.weighted import correlation, rank_correlation
+
+        of = {"pearson": correlation, "spearman": rank_correlation}[metric]
+        return of(np.asarray(said, dtype=float), np.asarray(right, dtype=float))
 
 
 TYPE = Regression()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from fusion_pipeline.backbone import Backbone
     from fusion_pipeline.tasks.labels import Label
+    from fusion_pipeline.tasks.weighted import Weighted
     from fusion_pipeline.training.encoding import Encoded
 
 LOST = -100
@@ -135,6 +136,19 @@ class SpanQA(RowType):
             "f1": sum(best_f1(said, true) for said, true in pairs) / count,
             "exact_match": sum(best_exact(said, true) for said, true in pairs) / count,
         }
+
+    def points(self, said: Any, right: Any) -> float:
+        """F1 of the words, with the right answer that fits best."""
+        return best_f1(said, right)
+
+    def weighted(
+        self, metric: str, said: Sequence[Any], right: Sequence[Any], labels: tuple[str, ...] | None
+    ) -> Weighted:
+        """The mean over examples."""
+        from fusion_pipeline.tasks.weighted import mean
+
+        of = {"f1": best_f1, "exact_match": best_exact}[metric]
+        return mean([of(*pair) for pair in zip(said, right, strict=True)])
 
     def notes(self, encoded: Encoded) -> tuple[str, ...]:
         """How many answers are cut off."""

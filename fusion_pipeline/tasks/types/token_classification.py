@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fusion_pipeline.tasks.entities import entity_scores, is_bio
+from fusion_pipeline.tasks.entities import entities, entity_scores, is_bio
 from fusion_pipeline.tasks.labels import read_label
 from fusion_pipeline.tasks.task_type import Answer, Row, RowType
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from fusion_pipeline.backbone import Backbone
     from fusion_pipeline.tasks.labels import Label
+    from fusion_pipeline.tasks.weighted import Weighted
     from fusion_pipeline.training.encoding import Encoded
 
 IGNORED = -100  # the label of a token that counts for nothing, as everywhere in the field
@@ -120,12 +121,41 @@ class TokenClassification(RowType):
         entities = entity_scores(answers, right) if is_bio(labels or ()) else {}
         return {"accuracy": accuracy, **entities}
 
+    def points(self, said: Any, right: Any) -> float:
+        """The share of words with the right tag."""
+        return sum(a == b for a, b in zip(said, right, strict=True)) / max(len(right), 1)
+
+    def weighted(
+        self, metric: str, said: Sequence[Any], right: Sequence[Any], labels: tuple[str, ...] | None
+    ) -> Weighted:
+        """From each example's hits, words or entities."""
+        import numpy as np
+
+        from fusion_pipeline.tasks.weighted import f1_of_counts, ratio
+
+        if metric == "accuracy":
+            pairs = [zip(a, b, strict=True) for a, b in zip(said, right, strict=True)]
+            return ratio(
+                np.array([sum(a == b for a, b in pair) for pair in pairs]), np.array(list(map(len, right)))
+            )
+        counts = np.array([_entity_counts(*pair) for pair in zip(said, right, strict=True)])
+        hits, predicted, true = counts.reshape(-1, 3).T
+        if metric == "f1":
+            return f1_of_counts(hits, predicted, true)
+        return ratio(hits, predicted if metric == "precision" else true)
+
     def notes(self, encoded: Encoded) -> tuple[str, ...]:
         """How many words have no token."""
         assert encoded.per_token is not None
         words = sum(len(row["tokens"]) for row in encoded.rows)
         lost = words - int((encoded.per_token >= 0).sum())
         return (f"{lost:,} of {words:,} words are cut off; they are predicted as no entity",) if lost else ()
+
+
+def _entity_counts(said: Sequence[str | None], right: Sequence[str]) -> tuple[int, int, int]:
+    """Entities hit, predicted, and right."""
+    mine, true = entities(said), entities(right)
+    return len(mine & true), len(mine), len(true)
 
 
 def _words(value: Any, column: str) -> list[str]:
