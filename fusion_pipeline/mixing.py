@@ -8,12 +8,16 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from fusion_pipeline.adapters.module_bank import alone, bank_of
+from fusion_pipeline.adapters.bank import LowRankBank
+from fusion_pipeline.adapters.module_bank import ModuleBank, alone, bank_of
 from fusion_pipeline.fusion.spec import Fusion
 from fusion_pipeline.sites.site import SiteInput
 
 Observer = Callable[[str, tuple[str, ...], Tensor], None]
 """Called with a site's key, its adapters' names and the weights (B, T, N) of each forward."""
+
+Probe = Callable[[str, SiteInput, LowRankBank | ModuleBank], None]
+"""Called with a site's key, what its adapters read in a forward, and the adapters as a bank."""
 
 
 @dataclass
@@ -40,8 +44,8 @@ def penalty_of(module: nn.Module) -> Tensor | None:
 class Mixer:
     """The mix of one site: `site input → Δ`.
 
-    It holds the modules of the model and owns none of them. `observer` sees the fusion weights; where the
-    layer is `shared`, once for each pass, under `ffn.0#1` for the second.
+    It holds the modules of the model and owns none of them. `observer` sees the fusion weights, `probe` what they are
+    weights of; where the layer is `shared`, once for each pass, under `ffn.0#1` for the second.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Mixer:
         self.fusion = fusion
         self.bank = bank_of(list(adapters), list(adapters.values()), batch)
         self.observer: Observer | None = None
+        self.probe: Probe | None = None
 
     def __call__(self, site: SiteInput) -> Tensor:
         """The delta in the dtype of the stream it is added to."""
@@ -71,10 +76,16 @@ class Mixer:
         if self.fusion is None:
             return alone(self.bank.modules[0], site.x, self.batch)
         fused = self.fusion(replace(site, mask=self.batch.mask), self.bank)
-        if self.observer is not None:
-            seen = fused.weights[:, self.batch.virtual :] if self.batch.virtual else fused.weights
-            self.observer(self._pass_key(), self.bank.names, seen)
+        if self.observer is not None or self.probe is not None:
+            self._show(site, fused.weights)
         return fused.delta
+
+    def _show(self, site: SiteInput, weights: Tensor) -> None:
+        key, virtual = self._pass_key(), self.batch.virtual
+        if self.observer is not None:
+            self.observer(key, self.bank.names, weights[:, virtual:] if virtual else weights)
+        if self.probe is not None:
+            self.probe(key, site, self.bank)
 
     def begin(self) -> None:
         """A new forward: the passes of a shared layer are counted from 0; adapters that ask for it learn the task."""

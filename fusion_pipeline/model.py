@@ -20,7 +20,7 @@ from fusion_pipeline.fusion.spec import FusionSpec
 from fusion_pipeline.heads import Head, HeadSpec, pool
 from fusion_pipeline.heads.choices import sequence_ids
 from fusion_pipeline.loss import step_loss
-from fusion_pipeline.mixing import Observer
+from fusion_pipeline.mixing import Observer, Probe
 from fusion_pipeline.outputs import AdaptedOutput
 from fusion_pipeline.recomputing import Recomputing
 from fusion_pipeline.routing import (
@@ -250,9 +250,14 @@ class AdaptedModel(Recomputing, Freezing):
         """The active adapters that have a delta: all but a prompt."""
         return tuple(name for name in self.active_adapters if not is_prompt(self._adapter(name)))
 
-    def observe(self, observer: Observer | None) -> None:
-        """Shows the fusion weights of every forward to `observer`; None stops it."""
-        self._routing.observe(observer)
+    @property
+    def virtual_tokens(self) -> int:
+        """How many tokens of an active prompt stand before the real ones."""
+        return self._routing.input.virtual
+
+    def observe(self, observer: Observer | None, probe: Probe | None = None) -> None:
+        """Shows every forward's fusion weights to `observer`, and what they mix to `probe`; None stops it."""
+        self._routing.observe(observer, probe)
 
     def predict(self, texts: Sequence[str | tuple[str, str]], **options: Any) -> list[Prediction]:
         """Labels, probabilities and, with `fusion_weights=True`, what each token listened to."""

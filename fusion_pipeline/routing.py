@@ -12,7 +12,7 @@ from torch import Tensor
 from fusion_pipeline.components import PerSite
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.fusion.spec import Fusion
-from fusion_pipeline.mixing import Batch, Mixer, Observer
+from fusion_pipeline.mixing import Batch, Mixer, Observer, Probe
 from fusion_pipeline.row_mixing import RowMixer
 from fusion_pipeline.sites import Site, SiteTable
 from fusion_pipeline.sites import input as prompted
@@ -87,10 +87,10 @@ class Routing:
         for mixer in self._mixers.values():
             mixer.forget()
 
-    def observe(self, observer: Observer | None) -> None:
-        """Shows every forward's fusion weights to `observer`; None stops it."""
+    def observe(self, observer: Observer | None, probe: Probe | None = None) -> None:
+        """Shows every forward's fusion weights to `observer`, inputs and banks to `probe`; None stops it."""
         for mixer in self._mixers.values():
-            mixer.observer = observer
+            mixer.observer, mixer.probe = observer, probe
 
     @contextmanager
     def collecting(self, wanted: bool) -> Iterator[dict[str, Tensor] | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -26,11 +26,13 @@ class Fusion(nn.Module):
     `no_decay` names parameters that weight decay must leave alone, because zero means nothing for them.
     `common` names submodules that all sites have in common: the model owns and saves them once.
     `sums_to_one` says whether the weights of a token do; then one adapter alone counts fully.
+    `groups` names the adapters that are fused with each other first, where some are.
     """
 
     no_decay: tuple[str, ...] = ()
     common: tuple[str, ...] = ()
     sums_to_one: bool = True
+    groups: Mapping[str, Sequence[str]] = {}
 
     def forward(self, site: SiteInput, bank: Bank) -> Fused:
         """The fused delta and the weights."""

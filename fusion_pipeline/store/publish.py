@@ -52,6 +52,31 @@ def publish(target: str | Path, manifest: Manifest, *, overwrite: bool = False) 
             )  # the partial folder, or the old artefact after the exchange
 
 
+@contextmanager
+def replacing(target: Path, *, marker: str) -> Iterator[Path]:
+    """Yields a fresh folder to write a report into; when the block ends well, it takes the place of `target`.
+
+    A report can be made again, so that a former one, a folder with the file `marker`, is replaced; anything else
+    is refused.
+    """
+    target = Path(os.path.abspath(target))
+    with lock(target):
+        there = os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir()))
+        if there and (target.is_symlink() or not (target / marker).is_file()):
+            what = f"something that is no former report (with {marker}) lies where this one should go"
+            raise PipelineError(what, where=str(target), hint="move it away, or give this run another name=")
+        staging = staging_of(target)
+        try:
+            with disk_errors(target):
+                staging.mkdir()
+                yield staging
+                _flush(staging)
+                _swap(staging, target)
+                _flush_folder(target.parent)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
 def _refuse_existing(target: Path, overwrite: bool) -> None:
     if not os.path.lexists(target) or (target.is_dir() and not any(target.iterdir())):
         return

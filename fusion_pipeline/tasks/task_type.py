@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from fusion_pipeline.backbone import Backbone
     from fusion_pipeline.tasks.labels import Label
+    from fusion_pipeline.tasks.parts import Parts
     from fusion_pipeline.tasks.weighted import Weighted
     from fusion_pipeline.training.encoding import Encoded
 
@@ -79,6 +80,12 @@ class TaskType(ABC):
         self, metric: str, said: Sequence[Any], right: Sequence[Any], labels: tuple[str, ...] | None
     ) -> Weighted:
         """A metric of resamples of these answers, in the words of predictions; see `tasks/weighted.py`."""
+
+    def parts(self, encoded: Encoded, labels: Sequence[str] | None) -> Parts:
+        """What of these examples is worth telling apart: classes, tags, the answer and the rest; none here."""
+        from fusion_pipeline.tasks.parts import by_number
+
+        return by_number((), encoded.labels)
 
 
 class RowType(TaskType):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from fusion_pipeline.tasks.parts import Parts, by_number
 from fusion_pipeline.tasks.task_type import TaskType
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from fusion_pipeline.tasks.weighted import Weighted
+    from fusion_pipeline.training.encoding import Encoded
 
 
 class Classification(TaskType):
@@ -37,6 +39,10 @@ class Classification(TaskType):
         number = {name: i for i, name in enumerate(labels or ())}
         numbers = [np.array([number[name] for name in names], dtype=int) for names in (said, right)]
         return of_classes(metric, *numbers, classes=len(number))
+
+    def parts(self, encoded: Encoded, labels: Sequence[str] | None) -> Parts:
+        """The classes."""
+        return by_number(labels or (), encoded.labels)
 
 
 TYPE = Classification()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fusion_pipeline.tasks.labels import read_label
+from fusion_pipeline.tasks.parts import Parts
 from fusion_pipeline.tasks.task_type import Answer, Row, RowType
 from fusion_pipeline.tasks.texts import check_text
 
@@ -132,6 +133,10 @@ class MultiLabel(RowType):
             return (2 * hits / np.maximum(both, 1)).mean(1)
 
         return of_sums(np.concatenate([mine * true, mine + true], 1), macro)
+
+    def parts(self, encoded: Encoded, labels: Sequence[str] | None) -> Parts:
+        """The labels; an example with several counts for each of them."""
+        return Parts(names=tuple(labels or ()), of=lambda i: encoded.labels[i][None, None] > 0)
 
 
 def _counts(answers: Sequence[Any], right: Sequence[Any], name: str) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fusion_pipeline.tasks.labels import read_label
+from fusion_pipeline.tasks.parts import Parts
 from fusion_pipeline.tasks.task_type import Answer, Row, RowType
 
 if TYPE_CHECKING:
@@ -110,6 +111,10 @@ class MultipleChoice(RowType):
 
         return mean([self.points(*pair) for pair in zip(said, right, strict=True)])
 
+    def parts(self, encoded: Encoded, labels: Sequence[str] | None) -> Parts:
+        """The right choice and the others."""
+        return Parts(names=("right choice", "other choices"), of=lambda i: _right_and_others(encoded, i))
+
 
 def _text(value: Any, column: str) -> str:
     if value is not None and not isinstance(value, str):
@@ -123,6 +128,13 @@ def _choices(value: Any, column: str) -> list[str]:
     if not all(isinstance(choice, str) and choice.strip() for choice in value):
         raise ValueError(f"has an empty choice in '{column}', or one that is no text")
     return list(value)
+
+
+def _right_and_others(encoded: Encoded, index: int) -> np.ndarray:
+    import numpy as np
+
+    right = np.arange(encoded.sequences[index]) == encoded.labels[index]
+    return np.stack([right, ~right], axis=-1)[:, None]
 
 
 TYPE = MultipleChoice()

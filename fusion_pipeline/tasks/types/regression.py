@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from fusion_pipeline.tasks.parts import Parts, thirds
 from fusion_pipeline.tasks.task_type import TaskType
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from fusion_pipeline.tasks.weighted import Weighted
+    from fusion_pipeline.training.encoding import Encoded
 
 
 class Regression(TaskType):
@@ -38,6 +40,10 @@ class Regression(TaskType):
 
         of = {"pearson": correlation, "spearman": rank_correlation}[metric]
         return of(np.asarray(said, dtype=float), np.asarray(right, dtype=float))
+
+    def parts(self, encoded: Encoded, labels: Sequence[str] | None) -> Parts:
+        """Thirds of the values."""
+        return thirds(encoded.labels)
 
 
 TYPE = Regression()

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fusion_pipeline.tasks.answers import best_exact, best_f1
+from fusion_pipeline.tasks.parts import Parts
 from fusion_pipeline.tasks.task_type import Answer, Row, RowType
 from fusion_pipeline.tasks.texts import check_text
 
@@ -159,6 +160,10 @@ class SpanQA(RowType):
             else ()
         )
 
+    def parts(self, encoded: Encoded, labels: Sequence[str] | None) -> Parts:
+        """The tokens of the answer and all others; an answer that is cut off has none."""
+        return Parts(names=("answer", "all else"), of=lambda i: _inside_and_outside(encoded, i))
+
 
 def _span(label: Mapping[str, Any] | None, places: np.ndarray) -> tuple[int, int]:
     """First and last token of the first answer, LOST where the tokens do not hold it whole."""
@@ -171,6 +176,15 @@ def _span(label: Mapping[str, Any] | None, places: np.ndarray) -> tuple[int, int
     if not len(within) or places[:, 1].max() < start + len(label["text"][0].rstrip()):
         return LOST, LOST
     return int(within[0]), int(within[-1])
+
+
+def _inside_and_outside(encoded: Encoded, index: int) -> np.ndarray:
+    import numpy as np
+
+    first, last = encoded.labels[index]
+    at = np.arange(encoded.lengths[index])
+    inside = (at >= first) & (at <= last) & (first != LOST)
+    return np.stack([inside, ~inside], axis=-1)[None]
 
 
 TYPE = SpanQA()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fusion_pipeline.tasks.entities import entities, entity_scores, is_bio
 from fusion_pipeline.tasks.labels import read_label
+from fusion_pipeline.tasks.parts import Parts
 from fusion_pipeline.tasks.task_type import Answer, Row, RowType
 
 if TYPE_CHECKING:
@@ -150,6 +151,13 @@ class TokenClassification(RowType):
         words = sum(len(row["tokens"]) for row in encoded.rows)
         lost = words - int((encoded.per_token >= 0).sum())
         return (f"{lost:,} of {words:,} words are cut off; they are predicted as no entity",) if lost else ()
+
+    def parts(self, encoded: Encoded, labels: Sequence[str] | None) -> Parts:
+        """The tags, each token for its own; pieces without a tag count for none."""
+        import numpy as np
+
+        numbers = np.arange(len(labels or ()))
+        return Parts(names=tuple(labels or ()), of=lambda i: encoded.label(i)[None, :, None] == numbers)
 
 
 def _entity_counts(said: Sequence[str | None], right: Sequence[str]) -> tuple[int, int, int]:
