@@ -38,7 +38,7 @@ def check(config: dict[str, Any]) -> None:
     for key, value in config.items():
         if key not in known:
             raise ConfigError(f"there is no option '{key}'", where="config", hint=did_you_mean(key, known))
-        is_section = isinstance(root[key], dict) if key in root else key in groups()
+        is_section = isinstance(root[key], dict) if key in root else key in groups() and key not in keys.PLAIN
         if is_section and not isinstance(value, dict):
             raise ConfigError(
                 f"{value!r} cannot stand for the options of '{key}'", where=key, hint=f"{key}.…=…"

@@ -7,9 +7,17 @@ import re
 LITERAL = frozenset({"text", "text_pair"})
 SOURCES = frozenset({"task", "target", "adapters"})
 LISTS = SOURCES | {"columns.labels"}
-_PATHS = SOURCES | {"run", "input", "output", "name", "output_root", "data.root", "backbone.path"}
-# Plain values of the root config. `task` is also a folder of configs, and Hydra must not take it for a group.
-PLAIN = LITERAL | SOURCES | {"run", "input", "output", "name", "output_root", "columns"}
+_PATHS = (
+    SOURCES
+    | {"run", "input", "output", "name", "output_root", "data.root", "backbone.path"}
+    | {
+        "base",
+        "prompts",
+        "reference",
+    }
+)
+# Plain values. `task` and `prompts` are also folders of configs, and Hydra must not take them for groups.
+PLAIN = LITERAL | SOURCES | {"run", "input", "output", "name", "output_root", "columns", "prompts"}
 _KEY = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[^=]*)=(?P<value>.*)", re.DOTALL)
 
 

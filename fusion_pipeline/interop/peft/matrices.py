@@ -59,7 +59,7 @@ def pairs_of(
         problems.add("there is no LoRA matrix")
     problems.refuse(hint="the backbone it was trained on: backbone.path=FOLDER_OR_HUB_ID")
     return {
-        places[path]: Pair(down=found["A"], up=found["B"], scale=_scale(config, path, found["A"], where))
+        places[path]: Pair(down=found["A"], up=found["B"], scale=scale_of(config, path, found["A"], where))
         for path, found in sides.items()
     }
 
@@ -82,7 +82,7 @@ def _check_shapes(model: AdaptedModel, path: str, found: Mapping[str, Tensor], p
         problems.add(f"shape of {path}: {shapes}, and the linear is {d_in} to {d_out}")
 
 
-def _scale(config: Mapping[str, Any], path: str, down: Tensor, where: str) -> float:
+def scale_of(config: Mapping[str, Any], path: str, down: Tensor, where: str) -> float:
     """alpha / R, or alpha / √R, with the linear's own alpha where a pattern gives one."""
     rank = down.shape[0]
     alpha = _patterned(config.get("alpha_pattern") or {}, path, config.get("lora_alpha", 8), where)
