@@ -85,9 +85,8 @@ def _recorded(run: Run, folder: Path, manifest: Manifest) -> tuple[list[str], Da
             hint="leave data= out, or name the other data with task=",
         )
     else:
-        data = replace(
-            data, **{f"max_{s}": config["data"].get(f"max_{s}") for s in ("train", "validation", "test")}
-        )
+        rows = ("max_train", "max_validation", "max_test", "train_sizes", "draw")
+        data = replace(data, **{key: config["data"].get(key, getattr(DataSpec(), key)) for key in rows})
     # A baseline's adapter was trained for a target.
     by_task = manifest.kind == "adapter" and config["task"] is not None
     values = as_list(config["task"] if by_task else config["target"])

@@ -267,9 +267,7 @@ class AdaptedModel(Recomputing, Freezing):
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _states(
-        self, inputs: dict[str, Tensor], ids: Tensor | None, task: str | None, hidden: bool
-    ) -> Any:
+    def _states(self, inputs: dict[str, Tensor], ids: Tensor | None, task: str | None, hidden: bool) -> Any:
         """What backbone and sites make of a batch; pooling and heads see no virtual tokens of a prompt."""
         entered = self._routing.input.enter(inputs)
         self._routing.begin(entered.get("attention_mask"), ids, task)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ class Run:
         dry_run: Check everything, train nothing.
         debug: Show tracebacks.
         name_suffix: What tells this member of a sweep from the others; empty outside of sweeps.
+        typed: The keys that the command line itself gives, with their values as text.
     """
 
     config: dict[str, Any]
@@ -62,6 +64,7 @@ class Run:
     dry_run: bool = False
     debug: bool = False
     name_suffix: str = ""
+    typed: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed <= MAX_SEED:
@@ -73,7 +76,9 @@ class Run:
                 raise ConfigError(f"{getattr(self, flag)!r} is not true or false", where=flag)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], *, name_suffix: str = "") -> Run:
+    def from_config(
+        cls, config: dict[str, Any], *, name_suffix: str = "", typed: Mapping[str, str] | None = None
+    ) -> Run:
         """The run that a composed config describes."""
         root = config.get("output_root")
         if not isinstance(root, str) or not root.strip():
@@ -84,6 +89,7 @@ class Run:
             output_root=Path(root).expanduser(),
             seed=config.get("seed", 0),
             name_suffix=name_suffix,
+            typed=typed or {},
             **{flag: config.get(flag, False) for flag in FLAGS},
         )
 

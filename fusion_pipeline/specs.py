@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.errors import PipelineError, did_you_mean
 from fusion_pipeline.hub import stay_offline_if_unreachable
 from fusion_pipeline.registry import build_from
 from fusion_pipeline.run import Run
@@ -79,9 +79,12 @@ def check_tasks(run: Run, *keys: str) -> None:
         stay_offline_if_unreachable()
     if run.value("name") is not None:
         run.artefact_name("")
-    for key in keys:
-        for value in run.names(key):
-            resolve(value, data)
+    names = [resolve(value, data).name for key in keys for value in run.names(key)]
+    for name in data.train_sizes:
+        if name not in names:
+            raise PipelineError(
+                f"there is no task '{name}' here", where="data.train_sizes", hint=did_you_mean(name, names)
+            )
 
 
 def read_specs(run: Run) -> Specs:
@@ -146,6 +149,9 @@ def identity(run: Run, sections: tuple[str, ...], **chosen: Any) -> dict[str, An
         # As it was before there was such an option.
         config["trainer"].pop("drop_lowest_layers", None)
     config["data"].pop("root", None)
+    if not config["data"].get("train_sizes"):
+        for key in ("train_sizes", "draw"):
+            config["data"].pop(key, None)
     return config
 
 

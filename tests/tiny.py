@@ -14,7 +14,7 @@ from fusion_pipeline import AdaptedModel
 from fusion_pipeline.adapters import BottleneckSpec
 from fusion_pipeline.backbone import BackboneSpec
 from fusion_pipeline.cli import compose as composed
-from fusion_pipeline.cli import overrides, sources
+from fusion_pipeline.cli import keys, overrides, sources
 from fusion_pipeline.heads import HeadSpec
 from fusion_pipeline.registry import locate
 from fusion_pipeline.run import Run
@@ -168,7 +168,8 @@ def stage(*words):
         config = compose("config", overrides.rewrite([*QUICK, *map(str, words)], multirun=False))
     content = composed.plain(config)
     composed.check(content)
-    locate(content["stage"]["_target_"], where="stage")(Run.from_config(content))
+    typed = keys.given(list(map(str, words)))
+    locate(content["stage"]["_target_"], where="stage")(Run.from_config(content, typed=typed))
 
 
 def columns():

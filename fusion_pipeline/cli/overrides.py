@@ -45,6 +45,8 @@ def _rewritten(word: str, multirun: bool, exists: Callable[[str], bool]) -> str:
     if key.startswith("trainer."):
         trainer_fields.check(key)
         prefix = "++"  # TrainingArguments knows many fields that no yaml lists
+    if key.startswith(keys.OPEN):
+        prefix = "++"
     return f"{prefix}{key}={value}"
 
 

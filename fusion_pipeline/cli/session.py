@@ -13,7 +13,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from fusion_pipeline.cli import compose, report, sources
+from fusion_pipeline.cli import compose, keys, report, sources
 from fusion_pipeline.cli.sweep import constant_keys, name_suffix, varying
 from fusion_pipeline.cli.translate import COMPOSING, translate
 from fusion_pipeline.errors import PipelineError
@@ -60,7 +60,8 @@ def run_stage(config: DictConfig, changed: dict[str, str], title: str) -> None:
     """Checks a composed config and runs its stage."""
     content = compose.plain(config)
     compose.check(content)
-    run = Run.from_config(content, name_suffix=name_suffix(changed, content))
+    typed = keys.given(HydraConfig.get().overrides.task)
+    run = Run.from_config(content, name_suffix=name_suffix(changed, content), typed=typed)
     stage = locate(content["stage"]["_target_"], where="stage")
     if title:
         run.console.print(title, markup=False)

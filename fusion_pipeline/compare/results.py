@@ -9,18 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from fusion_pipeline.compare.statistics import Difference, mcnemar, mean_sd, paired
+from fusion_pipeline.store import MANIFEST, Manifest
 from fusion_pipeline.tasks.spec import TaskSpec
 from fusion_pipeline.training.weights import mean_of_runs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One contender on one target with one seed."""
+    """One contender on one target with one seed.
+
+    `train_size`: how many rows of train it learned from, None for all. `config_hash`: of its manifest's config.
+    """
 
     contender: str
     task: TaskSpec
     seed: int
+    stage1_seed: int | None = None
+    train_size: int | None = None
     folder: Path
+    learning_rate: float | None = None
+    config_hash: str = ""
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -69,11 +77,24 @@ def fusion_weights(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for target in dict.fromkeys(outcome.task.name for outcome in outcomes):
         paths = [o.folder / "fusion_weights.json" for o in outcomes if o.task.name == target]
-        runs = [
-            json.loads(path.read_text(encoding="utf-8"))["validation"] for path in paths if path.is_file()
-        ]
+        runs = [_weights(path) for path in paths if path.is_file()]
         found |= mean_of_runs(runs) if runs else {}
     return found
+
+
+def _weights(path: Path) -> dict[str, Any]:
+    """A fusion's weights by source task: its adapters are called otherwise for every stage-1 seed."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["validation"]
+    for sites in content.values():
+        for site in sites.values():
+            site["weights"] = {_task_of(path.parent, name): w for name, w in site["weights"].items()}
+    return content
+
+
+def _task_of(fusion: Path, adapter: str) -> str:
+    beside = fusion.parent.parent / "adapters" / adapter
+    known = (beside / MANIFEST).is_file()
+    return str(Manifest.read(beside).config.get("task", adapter)) if known else adapter
 
 
 def _row(group: Sequence[Outcome], reference: Sequence[Outcome] | None) -> Row:

@@ -1,93 +1,158 @@
-"""Runs a comparison's jobs one after the other and writes its report."""
+"""Runs what a comparison plans and is not there, and writes its report."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from fusion_pipeline import store
-from fusion_pipeline.compare.jobs import job_run
-from fusion_pipeline.compare.report import markdown, show, to_json
-from fusion_pipeline.compare.results import Outcome, fusion_weights, summarise
-from fusion_pipeline.compare.spec import CompareSpec
-from fusion_pipeline.parents import find_parents
-from fusion_pipeline.reporting.heatmap import save_heatmap
-from fusion_pipeline.run import Run
-from fusion_pipeline.specs import Specs, read_specs
-from fusion_pipeline.stages.adapter_training import train_adapter
-from fusion_pipeline.stages.fusion_training import train_fusion
-from fusion_pipeline.tasks.data import TaskData, load_tasks
-from fusion_pipeline.workflow import command_line, write_json
+from fusion_pipeline.compare.board import DONE, FAILED, RUNNING, Board, Entry, read_metrics
+from fusion_pipeline.compare.executors import Here, Processes
+from fusion_pipeline.compare.jobs import Prepared, Workshop
+from fusion_pipeline.compare.ledger import add_row, config_hash, replace_text, row, write_plan
+from fusion_pipeline.compare.plan import RUN
+from fusion_pipeline.compare.progress import Estimate, View
+from fusion_pipeline.compare.results import Outcome
+from fusion_pipeline.compare.ticket import Executor, Finished, Ticket
+from fusion_pipeline.errors import PipelineError
 
 
-def compare(run: Run, spec: CompareSpec, specs: Specs) -> None:
-    """All data is read and checked first; then sources, contenders, report."""
-    sources = load_tasks(run.names("adapters"), data=specs.data, columns=specs.columns)
-    targets = load_tasks(run.names("target"), data=specs.data, columns=specs.columns)
-    name = run.artefact_name("+".join(data.spec.name for data in targets))
-    if run.dry_run:
-        total = len(sources) + len(targets) * len(spec.seeds) * len(spec.contenders)
-        run.console.print(f"plan: {total} runs at most, those that are there already are used again")
-    for data in sources:
-        _train_source(run, spec, data)
-    if run.dry_run:
-        return
-    outcomes = [
-        _contender(run, spec, contender, data, seed, [source.spec.name for source in sources])
-        for data in targets
-        for seed in spec.seeds
-        for contender in spec.contenders
-    ]
-    if outcomes and run.is_main_process:
-        _report(run, name, outcomes)
+@dataclass
+class Comparison:
+    """A comparison under way: its board, who prepares its runs, and the folder that gets its results."""
 
+    workshop: Workshop
+    board: Board
+    folder: Path
+    left_out: list[str]
+    estimate: Estimate = field(default_factory=Estimate)
+    made: set[Path] = field(default_factory=set)
+    prepared: dict[str, Prepared] = field(default_factory=dict)
 
-def _train_source(run: Run, spec: CompareSpec, data: TaskData) -> None:
-    job = job_run(
-        run,
-        stage="adapters",
-        seed=run.seed,
-        name=data.spec.name,
-        overlay=spec.overlay("sources"),
-        task=data.spec.name,
-    )
-    train_adapter(job, read_specs(job), data)
-
-
-def _contender(
-    run: Run, spec: CompareSpec, contender: str, data: TaskData, seed: int, sources: Sequence[str]
-) -> Outcome:
-    name = f"{data.spec.name}-{contender}-seed{seed}"
-    overlay = spec.overlay(contender)
-    if contender == "single":
-        job = job_run(run, stage="adapters", seed=seed, name=name, overlay=overlay, task=data.spec.name)
-        train_adapter(job, read_specs(job), data)
-        folder = run.output_root / "adapters" / name
-    else:
-        job = job_run(
-            run,
-            stage="fusion",
-            seed=seed,
-            name=name,
-            overlay=overlay,
-            target=data.spec.name,
-            adapters=list(sources),
+    def execute(self) -> None:
+        """Runs everything; a run that fails takes only those along that need it."""
+        view = View(len(self.board.entries))
+        executor: Executor = (
+            Here() if self.workshop.spec.parallel == 1 else Processes(self.workshop.spec.parallel)
         )
-        train_fusion(job, read_specs(job), find_parents(job), [data])
-        folder = run.output_root / "fusion" / name
-    return Outcome(contender=contender, task=data.spec, seed=seed, folder=folder)
+        under_way: dict[str, Prepared] = {}
+        try:
+            while self.board.open:
+                self._start(executor, under_way, view)
+                if under_way:
+                    for finished in executor.wait():
+                        self._end(under_way.pop(finished.key), finished, view)
+        finally:
+            executor.close()
+            view.close()
+            self._save()
+
+    def _start(self, executor: Executor, under_way: dict[str, Prepared], view: View) -> None:
+        """Settles what is there, and starts as much of the rest as there is room for."""
+        again = True
+        while again:
+            again = False
+            for key in self.board.ready():
+                entry, prepared = self.board.entries[key], self._prepare(key)
+                if prepared.there:
+                    self._settle(key, prepared, Finished(key=key, error=None, seconds=0.0), view, reused=True)
+                    again = True
+                elif executor.room > 0 and not _same_folder(prepared, under_way):
+                    entry.state, under_way[key] = RUNNING, prepared
+                    executor.start(Ticket(key=key, config=prepared.config, log=self.log(key)))
+        view.running(self._settled(), list(under_way), self._rest())
+
+    def _prepare(self, key: str) -> Prepared:
+        if key not in self.prepared:
+            planned = self.board.entries[key].planned
+            self.prepared[key] = self.workshop.prepare(planned, self.board.parents(planned), self.made)
+        return self.prepared[key]
+
+    def _end(self, prepared: Prepared, finished: Finished, view: View) -> None:
+        self._settle(finished.key, prepared, finished, view, reused=False)
+        self._save()
+
+    def _settle(self, key: str, prepared: Prepared, finished: Finished, view: View, *, reused: bool) -> None:
+        entry = self.board.settle(key, prepared.folder, finished.error, reused=reused)
+        if entry.state == DONE:
+            self.made.add(prepared.folder)
+            self._keep(entry)
+            seconds = read_metrics(prepared.folder).get("seconds", finished.seconds)
+            self.estimate.learn(entry, max(float(seconds), finished.seconds))
+        if not reused:
+            view.ended(self._settled(), self._line(key, entry, finished), self._rest())
+
+    def _keep(self, entry: Entry) -> None:
+        """A row in results.csv and, where there is one, in the study's file."""
+        values = row(entry, self.board.tasks[entry.planned.task].metric)
+        add_row(self.folder / "results.csv", values)
+        if self.workshop.spec.study is not None:
+            add_row(Path(self.workshop.spec.study).expanduser(), values)
+
+    def _line(self, key: str, entry: Entry, finished: Finished) -> str:
+        if entry.state == FAILED:
+            return f"{key}: failed: {(entry.error or '').splitlines()[0]} ({self.log(key)})"
+        score = self.board.validation(key)
+        metric = self.board.tasks[entry.planned.task].metric
+        return f"{key}: validation {metric} {score:.4f}, {finished.seconds:.0f} s"
+
+    def log(self, key: str) -> Path:
+        """The file that gets what a run prints."""
+        return self.folder / "logs" / f"{key}.log"
+
+    def outcomes(self) -> list[Outcome]:
+        """What the report is about."""
+        return [
+            Outcome(
+                contender=entry.planned.contender,
+                task=self.board.tasks[entry.planned.task],
+                seed=entry.planned.seed,
+                stage1_seed=entry.planned.stage1_seed,
+                train_size=entry.planned.train_size,
+                folder=entry.folder,
+                learning_rate=entry.planned.learning_rate,
+                config_hash=config_hash(entry.folder),
+            )
+            for entry in self.board.entries.values()
+            if entry.planned.role == RUN and entry.state == DONE and entry.folder is not None
+        ]
+
+    def _settled(self) -> int:
+        return sum(entry.settled for entry in self.board.entries.values())
+
+    def _rest(self) -> float | None:
+        return self.estimate.rest(self.board.entries, self.workshop.spec.parallel)
+
+    def _save(self) -> None:
+        write_plan(self.folder / "plan.json", self.board, self.left_out)
+
+    def report(self) -> None:
+        """Writes the report of what is there, then says what went wrong."""
+        outcomes = self.outcomes()
+        if outcomes:
+            from fusion_pipeline.compare.reporting import write_report
+
+            write_report(self.workshop.run, self.workshop.spec, outcomes, self.folder)
+            _add_to_json(self.folder / "results.json", self.folder / "plan.json")
+        failed = self.board.failed()
+        if failed:
+            listed = "\n".join(f"    {e.planned.key}: {(e.error or '').splitlines()[0]}" for e in failed)
+            raise PipelineError(
+                f"{len(failed)} of {len(self.board.entries)} runs failed:\n{listed}",
+                where=str(self.folder / "logs"),
+                hint="the same command runs them again, and only them",
+            )
 
 
-def _report(run: Run, name: str, outcomes: Sequence[Outcome]) -> None:
-    rows = summarise(outcomes)
-    weights = fusion_weights(outcomes)
-    folder: Path = run.output_root / "compare" / name
-    with store.disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "results.json", {"rows": to_json(rows), "fusion_weights": weights})
-        if weights:
-            save_heatmap(weights, folder / "fusion_weights.png")
-        report = markdown(rows, outcomes, weights, command_line())
-        (folder / "report.md").write_text(report, encoding="utf-8")
-    show(run.console, rows)
-    run.console.print(f"saved: {folder / 'report.md'}", soft_wrap=True)
+def _same_folder(prepared: Prepared, under_way: dict[str, Prepared]) -> bool:
+    return any(other.folder == prepared.folder for other in under_way.values())
+
+
+def _add_to_json(results: Path, plan: Path) -> None:
+    """What the plan says of learning rates and of what is missing, beside the results."""
+    if not results.is_file():
+        return
+    content = json.loads(results.read_text(encoding="utf-8"))
+    planned = json.loads(plan.read_text(encoding="utf-8"))
+    content = {key: planned[key] for key in ("learning_rates", "missing", "left_out")} | content
+    replace_text(results, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -1,22 +1,34 @@
-"""Own adapter against fusion on every target and seed: runs what is missing, then reports."""
+"""Contenders on every target and seed: runs what is missing, then reports."""
 
 from __future__ import annotations
 
+import os
+
+from fusion_pipeline.registry import ConfigError
 from fusion_pipeline.run import Run
 
 
 def run(run: Run) -> None:
-    """Trains the sources once and every contender with every seed; what is there already is used."""
+    """Trains sources and contenders with every seed; what is there already is used."""
+    if run.value("from_runs") is not None:
+        from fusion_pipeline.compare.from_runs import report_runs
+
+        report_runs(run)
+        return
     run.required("adapters", example="adapters=[snli,mnli], tasks to train source adapters for")
     run.required("target", example="target=[rte,mrpc]")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        hint = "without torchrun; compare.parallel=N runs N jobs at a time"
+        raise ConfigError("a comparison starts its runs itself", where="stage=compare", hint=hint)
 
+    from fusion_pipeline.compare.contenders import find_contenders
     from fusion_pipeline.compare.spec import CompareSpec
-    from fusion_pipeline.specs import check_tasks, plain_spec, read_specs
+    from fusion_pipeline.specs import check_tasks
 
     check_tasks(run, "adapters", "target")
-    spec: CompareSpec = plain_spec(CompareSpec, run, "compare")
-    specs = read_specs(run)
+    spec = CompareSpec.from_run(run)
+    contenders = find_contenders(run, spec)
 
-    from fusion_pipeline.compare.running import compare
+    from fusion_pipeline.compare.starting import compare
 
-    compare(run, spec, specs)
+    compare(run, spec, contenders)

@@ -13,7 +13,7 @@ from fusion_pipeline.tasks.checks import check_splits
 from fusion_pipeline.tasks.resolve import Source, resolve
 from fusion_pipeline.tasks.rows import Rows, check_task
 from fusion_pipeline.tasks.spec import SPLITS, ColumnsSpec, DataSpec, TaskSpec
-from fusion_pipeline.tasks.split import cap, cut_missing
+from fusion_pipeline.tasks.split import cap, cut_missing, few
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +79,7 @@ def _load(source: Source, data: DataSpec, columns: ColumnsSpec) -> TaskData:
     raw = source.read(columns)
     task = cut_missing(check_task(raw), seed=data.seed, where=raw.source)
     task = cap(task, data.caps, seed=data.seed, where=raw.source)
+    task = few(task, data.train_sizes.get(task.spec.name), draw=data.draw, where=raw.source)
     notes = (*task.notes, *check_splits(task, raw.source))
     return TaskData(
         spec=task.spec,

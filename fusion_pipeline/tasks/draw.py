@@ -34,3 +34,18 @@ def share_out(sizes: Mapping[Hashable, int], count: int, leave: int) -> dict[Has
         # The ones granted to small strata are taken back from the largest.
         shares[max(shares, key=lambda s: shares[s])] -= 1
     return shares
+
+
+def in_order(strata: Sequence[Hashable], *, seed: str) -> list[int]:
+    """All positions in an order whose every beginning is random within its strata and holds them in proportion.
+
+    One of each stratum comes first; after that the i-th of n members stands at (i + ½) / n.
+    """
+    members: dict[Hashable, list[int]] = {}
+    for position, stratum in enumerate(strata):
+        members.setdefault(stratum, []).append(position)
+    places: list[tuple[float, int]] = []
+    for number, group in enumerate(members.values()):
+        shuffled = random.Random(f"{seed}/{number}").sample(group, len(group))
+        places += [((i + 0.5) / len(group) if i else 0.0, position) for i, position in enumerate(shuffled)]
+    return [position for _, position in sorted(places)]

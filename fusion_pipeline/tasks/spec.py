@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from fusion_pipeline.errors import PipelineError, did_you_mean
@@ -68,6 +68,9 @@ class DataSpec:
         seed: For cutting missing splits off and for subsamples; not the training seed, so that runs with
             several seeds see the same data.
         max_train: At most so many rows of train, drawn stratified; likewise `max_validation`, `max_test`.
+        train_sizes: Task → how many of its rows of train are learnt from (few examples): for one `draw`, fewer
+            rows are among more. Validation and test stay whole.
+        draw: The seed of that choice.
     """
 
     source: str = "embedded"
@@ -78,6 +81,8 @@ class DataSpec:
     max_train: int | None = None
     max_validation: int | None = None
     max_test: int | None = None
+    train_sizes: dict[str, int] = field(default_factory=dict)
+    draw: int = 0
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
@@ -90,6 +95,9 @@ class DataSpec:
         for split, cap in self.caps.items():
             if cap is not None:
                 _check_whole(f"data.max_{split}", cap, 1)
+        _check_whole("data.draw", self.draw, 0)
+        for task, size in self.train_sizes.items():
+            _check_whole(f"data.train_sizes.{task}", size, 1)
         self._check_place()
 
     @property
@@ -139,10 +147,10 @@ class ColumnsSpec:
     test: str | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name != "labels" and value is not None and (not isinstance(value, str) or not value):
-                raise PipelineError(f"{value!r} is not a name", where=f"columns.{field.name}")
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name != "labels" and value is not None and (not isinstance(value, str) or not value):
+                raise PipelineError(f"{value!r} is not a name", where=f"columns.{one.name}")
         if self.type is not None:
             check_type(self.type, "columns.type")
         names = _name_tuple(self.labels, "columns.labels")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 
 from fusion_pipeline.errors import PipelineError
-from fusion_pipeline.tasks.draw import draw_stratified
+from fusion_pipeline.tasks.draw import draw_stratified, in_order
 from fusion_pipeline.tasks.rows import CheckedTask, Row, Rows
 from fusion_pipeline.tasks.spec import SPLITS
 from fusion_pipeline.tasks.task_types import CLASSIFICATION
@@ -54,6 +54,22 @@ def cap(task: CheckedTask, caps: Mapping[str, int | None], *, seed: int, where: 
         splits[split] = [rows[i] for i in draw_stratified(strata, most, leave=0, seed=f"{seed}/max/{split}")]
         notes.append(f"{split}: {len(splits[split]):,} of {len(rows):,} rows drawn (seed {seed})")
     return CheckedTask(spec=task.spec, splits=splits, notes=tuple(notes))
+
+
+def few(task: CheckedTask, size: int | None, *, draw: int, where: str) -> CheckedTask:
+    """The task with so many rows of train, every class among them; for one `draw`, fewer are among more."""
+    rows = task.splits["train"]
+    if size is None or size == len(rows):
+        return task
+    name = f"data.train_sizes.{task.spec.name}"
+    if size > len(rows):
+        raise PipelineError(f"{name}={size}, and train has {len(rows):,} rows", where=where)
+    strata = [_stratum(row, stratify=_stratified(task)) for row in rows]
+    if size < len(set(strata)):
+        raise PipelineError(f"{name}={size} is less than one row per class ({len(set(strata))})", where=where)
+    kept = [rows[i] for i in sorted(in_order(strata, seed=f"{draw}/few")[:size])]
+    note = f"train: {size:,} of {len(rows):,} rows drawn (draw {draw})"
+    return CheckedTask(spec=task.spec, splits={**task.splits, "train": kept}, notes=(*task.notes, note))
 
 
 def text_key(row: Row) -> tuple[Hashable, ...]:
