@@ -25,8 +25,21 @@ OCCASION = re.compile(
 )
 
 
+INPUTS = ("text", "text_pair", "context", "question", "choices", "tokens")
+
+
+def texts_of(row):
+    """What a row of any type says, a text each; words that were cut apart are joined again."""
+    found = []
+    for key in INPUTS:
+        value = row.get(key) or []
+        joined = [re.sub(r" ([,.])", r"\1", " ".join(value))] if key == "tokens" and value else value
+        found += [joined] if isinstance(joined, str) else joined
+    return found
+
+
 def sentences_of(row):
-    return re.findall(r"[^.]+\.", row["text"] + " " + row.get("text_pair", ""))
+    return [found for text in texts_of(row) for found in re.findall(r"[^.]+\.", text)]
 
 
 @cache
@@ -90,3 +103,17 @@ def infer(row):
     # Two narrow things that differ are siblings; which of them is called narrow does not matter.
     names = {premise[3]: "sibling", hypothesis[3]: "narrow", broad: "broad"}
     return relation(Statement(premise[0], names[premise[3]]), Statement(hypothesis[0], names[hypothesis[3]]))
+
+
+DISMISSED = (
+    rf"(?:instead of|not about|hardly with|minutes on|no time for|finished with|more than) "
+    rf"(?:{ACTIVITY_VERBS}) the (?:{ACTIVITY_NOUNS})"
+    rf"|(?:{ACTIVITY_VERBS}) the (?:{ACTIVITY_NOUNS}) mattered less"
+)
+
+
+def read_interests(text, *, dismissed=True):
+    """The topics of the activities that a text names, without those it dismisses."""
+    left = re.sub(DISMISSED, "", text, flags=re.IGNORECASE) if dismissed else text
+    nouns = re.findall(rf"(?:{ACTIVITY_VERBS}) the ({ACTIVITY_NOUNS})", left, re.IGNORECASE)
+    return {topic for topic, (_, known) in TOPICS.items() for noun in nouns if noun in known}

@@ -5,7 +5,17 @@ from collections import Counter
 from itertools import product
 
 import pytest
-from read_embedded import ACTIVITY_VERBS, infer, last_sentence, read_event, read_verdict
+from read_embedded import (
+    ACTIVES,
+    ACTIVITY_VERBS,
+    PASSIVES,
+    infer,
+    last_sentence,
+    read_event,
+    read_interests,
+    read_verdict,
+    sentences_of,
+)
 
 from fusion_pipeline.tasks.embedded import TASKS, deciders, generate
 from fusion_pipeline.tasks.embedded.meaning import GROUP, OBJECTS, SINGLE, Statement, relation, worlds
@@ -117,3 +127,55 @@ def test_source_tasks_are_decided_by_no_other_task():
     for name in SOURCES:
         assert not TASKS[name].composed_of
         assert set(deciders(name)["test"]) == {None}
+
+
+def test_interests_are_what_no_sentence_dismisses():
+    for row in rows_of("interests"):
+        assert read_interests(row["text"]) == {
+            TASKS["interests"].labels[number] for number in row["label"]
+        }, row
+    mentions = [
+        row
+        for row in rows_of("interests")
+        if read_interests(row["text"], dismissed=False) != read_interests(row["text"])
+    ]
+    assert len(mentions) > 1000
+
+
+def test_the_tagged_words_did_it_bore_it_and_say_when():
+    for row in rows_of("roles"):
+        names = [TASKS["roles"].labels[tag] for tag in row["tags"]]
+        agent, patient, _, occasion = read_event(sentences_of(row)[0])
+        for role, said in (("agent", f"the {agent}"), ("patient", f"the {patient}"), ("time", occasion)):
+            words = [
+                word.lower() for word, name in zip(row["tokens"], names, strict=True) if name.endswith(role)
+            ]
+            assert words == said.split(), row
+            assert names.index(f"B-{role}") + 1 == names.index(f"I-{role}")
+
+
+def test_one_choice_alone_tells_of_the_same_event():
+    for row in rows_of("retelling"):
+        told = [read_event(choice) for choice in row["choices"]]
+        same = [number for number, event in enumerate(told) if event == read_event(row["context"])]
+        assert same == [row["label"]], row
+        assert row["context"] not in row["choices"]
+
+
+def test_the_answer_is_the_one_person_of_whom_the_question_holds():
+    asked = re.compile(r"Who (?:was (.+) by|(.+)) the (\w+)\?")
+    for row in rows_of("culprit"):
+        passive, active, person = asked.fullmatch(row["question"]).groups()
+        answers = set()
+        for event in (read_event(sentence) for sentence in sentences_of(row)):
+            if passive and (event[0], event[2]) == (person, PASSIVES[passive]):
+                answers.add(f"the {event[1]}")
+            if active and (event[1], event[2]) == (person, ACTIVES[active]):
+                answers.add(f"the {event[0]}")
+        assert answers == {row["answers"]["text"][0].lower()}, row
+
+
+def test_overlap_counts_what_two_reports_share():
+    for row in rows_of("overlap"):
+        first, second = read_event(row["text"]), read_event(row["text_pair"])
+        assert sum(one == other for one, other in zip(first, second, strict=True)) == row["label"], row

@@ -36,6 +36,7 @@ class EmbeddedSource:
                 )
                 for split, rows in generate(self.corpus_name).items()
             },
+            label=task.label,
             type=task.type,
             labels=task.labels,
             numbered=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from fusion_pipeline.tasks.embedded.draw import Draw
@@ -14,14 +15,15 @@ Row = dict[str, Any]
 
 
 def build(task: EmbeddedTask) -> dict[str, list[tuple[Example, int]]]:
-    """All splits of a task as examples with the number of their label."""
+    """All splits of a task as examples with the number of what was wanted."""
     return {split: _fill(task, split, size) for split, size in task.sizes.items()}
 
 
-def as_row(example: Example, label: int) -> Row:
-    """An example as a row: text, text_pair (for pairs), label."""
-    pair = {} if example.text_pair is None else {"text_pair": example.text_pair}
-    return {"text": example.text, **pair, "label": label}
+def as_row(task: EmbeddedTask, example: Example, wanted: int) -> Row:
+    """An example as a row: text and text_pair (for pairs) or its own fields, and its label."""
+    texts = {"text": example.text, "text_pair": example.text_pair, **dict(example.fields)}
+    row = {key: list(v) if isinstance(v, tuple) else v for key, v in texts.items() if v is not None}
+    return row | {task.label: wanted if example.label is None else deepcopy(example.label)}
 
 
 def _fill(task: EmbeddedTask, split: str, size: int) -> list[tuple[Example, int]]:
@@ -29,9 +31,9 @@ def _fill(task: EmbeddedTask, split: str, size: int) -> list[tuple[Example, int]
     seen: set[Example] = set()
     filled: list[tuple[Example, int]] = []
     while len(filled) < size:
-        label = len(filled) % len(task.labels)
-        example = task.make(draw, split, task.labels[label])
+        wanted = len(filled) % len(task.wants)
+        example = task.make(draw, split, task.wants[wanted])
         if example not in seen:
             seen.add(example)
-            filled.append((example, label))
+            filled.append((example, wanted))
     return draw.shuffled(filled)

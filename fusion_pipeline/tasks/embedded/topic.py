@@ -67,10 +67,15 @@ def _activity(draw: Draw, split: str, topic: str) -> Activity:
     return draw.content(split, lambda: Activity(verb=draw.pick(verbs), noun=draw.pick(nouns)))
 
 
+def about(draw: Draw, split: str, topic: str) -> str:
+    """A sentence about this topic that mentions another one."""
+    main = _activity(draw, split, topic)
+    side = _activity(draw, split, draw.pick([other for other in TOPICS if other != topic]))
+    return sentence(draw.pick(FRAMES).format(p=draw.pick(PEOPLE), main=main, side=side))
+
+
 def _make(draw: Draw, split: str, label: str) -> Example:
-    main = _activity(draw, split, label)
-    side = _activity(draw, split, draw.pick([topic for topic in TOPICS if topic != label]))
-    return Example(text=sentence(draw.pick(FRAMES).format(p=draw.pick(PEOPLE), main=main, side=side)))
+    return Example(text=about(draw, split, label))
 
 
 TASK = EmbeddedTask(
