@@ -27,6 +27,7 @@ from fusion_pipeline.model import AdaptedModel
 from fusion_pipeline.store.names import safe_name
 from fusion_pipeline.task_choice import split_choice, tasks_apart
 from fusion_pipeline.tasks.spec import TaskSpec
+from fusion_pipeline.tasks.types import task_type
 
 ADAPTER, FUSION, HEADS = "adapter.safetensors", "fusion.safetensors", "heads.safetensors"
 PARENTS, BACKBONE = "parents", "backbone"
@@ -152,7 +153,7 @@ def load_adapter_into(
     check_backbone(model, manifest, folder)
     name = manifest.name if name is None else name
     saved = read_model(folder)
-    spec, state = _spec("adapter", saved["adapter"]), store.load_tensors(folder / ADAPTER)
+    spec, state = _spec("adapter", saved["adapter"], folder), store.load_tensors(folder / ADAPTER)
     task = split_choice(name)[1]
     if task in tasks_apart(folder):
         spec, state = spec.of_task(task, state)
@@ -175,7 +176,7 @@ def load_fusion_into(
         if saved["tuned"]:
             path = folder / _tuned(name)
             store.load_strict(model.adapters[name], store.load_tensors(path), where=str(path))
-    model.add_fusion(fused["name"], _spec("fusion", fused), fused["adapters"])
+    model.add_fusion(fused["name"], _spec("fusion", fused, folder), fused["adapters"])
     store.load_strict(
         model.fusions[fused["name"]], store.load_tensors(folder / FUSION), where=str(folder / FUSION)
     )
@@ -237,16 +238,22 @@ def _subset(all_names: Sequence[str], chosen: Sequence[str] | None) -> list[str]
 def _component(module: nn.Module) -> dict[str, Any]:
     assert isinstance(module, PerSite)
     values = asdict(module.spec)  # type: ignore[call-overload]
-    return {"kind": values.pop("kind"), "values": values}
+    target = registry.target_of(module.spec)
+    return {"kind": values.pop("kind"), "values": values} | ({} if target is None else {"target": target})
 
 
-def _spec(group: str, saved: dict[str, Any]) -> Any:
-    return registry.build(group, saved["kind"], **saved["values"])
+def _spec(group: str, saved: dict[str, Any], folder: Path) -> Any:
+    kind, values = saved["kind"], saved["values"]
+    if kind in registry.options(group):
+        return registry.build(group, kind, **values)
+    return registry.build_recorded(group, kind, values, saved.get("target"), where=str(folder))
 
 
 def _heads_json(model: AdaptedModel, tasks: Sequence[TaskSpec]) -> dict[str, Any]:
     heads = {task.name: model.head_spec(task.name).values() for task in tasks}
-    return {"heads": heads, "tasks": [asdict(task) for task in tasks]}
+    targets = {task.type: registry.target_of(task_type(task.type)) for task in tasks}
+    types = {name: target for name, target in targets.items() if target is not None}
+    return {"heads": heads, "tasks": [asdict(task) for task in tasks]} | ({"types": types} if types else {})
 
 
 def _write_heads(model: AdaptedModel, tasks: Sequence[TaskSpec], folder: Path) -> None:

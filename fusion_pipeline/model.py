@@ -75,15 +75,23 @@ class AdaptedModel(Recomputing, Freezing):
 
     @classmethod
     def load(
-        cls, folder: str | Path, *, adapters: Sequence[str] | None = None, backbone: str | Path | None = None
+        cls,
+        folder: str | Path,
+        *,
+        adapters: Sequence[str] | None = None,
+        backbone: str | Path | None = None,
+        trust: Sequence[str] = (),
     ) -> AdaptedModel:
         """The model a run left, adapter or fusion, ready to predict.
 
-        `adapters` takes a subset of a fusion's; `backbone` is the backbone's folder where it has moved.
+        `adapters` takes a subset of a fusion's; `backbone` is the backbone's folder where it has moved; `trust` names
+        the modules whose classes it may take for kinds that are not installed here.
         """
         from fusion_pipeline.artefacts import load_model
+        from fusion_pipeline.registry import trusting
 
-        return load_model(Path(folder), adapters=adapters, backbone=backbone)
+        with trusting(trust):
+            return load_model(Path(folder), adapters=adapters, backbone=backbone)
 
     @classmethod
     def from_adapterhub(

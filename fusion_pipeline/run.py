@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion_pipeline.errors import did_you_mean
-from fusion_pipeline.registry import ConfigError
+from fusion_pipeline.registry import ConfigError, check_trust
 from fusion_pipeline.store import check_name
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Run:
         resume: Go on from the last checkpoint.
         dry_run: Check everything, train nothing.
         debug: Show tracebacks.
+        trust: Modules that artefacts may take classes of their own kinds from.
         name_suffix: What tells this member of a sweep from the others; empty outside of sweeps.
         typed: The keys that the command line itself gives, with their values as text.
     """
@@ -63,6 +64,7 @@ class Run:
     resume: bool = False
     dry_run: bool = False
     debug: bool = False
+    trust: tuple[str, ...] = ()
     name_suffix: str = ""
     typed: Mapping[str, str] = field(default_factory=dict)
 
@@ -88,6 +90,7 @@ class Run:
             stage=config["stage"]["name"],
             output_root=Path(root).expanduser(),
             seed=config.get("seed", 0),
+            trust=check_trust(config.get("trust") or []),
             name_suffix=name_suffix,
             typed=typed or {},
             **{flag: config.get(flag, False) for flag in FLAGS},

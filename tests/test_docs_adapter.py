@@ -12,13 +12,6 @@ from fusion_pipeline.adapters.building import count_parameters
 from fusion_pipeline.registry import folders
 
 DOCS = Path(__file__).parents[1] / "docs"
-IMPORTS = """\
-from __future__ import annotations
-from dataclasses import dataclass
-import torch
-from torch import Tensor, nn
-from fusion_pipeline.adapters.settings import Placed
-"""
 
 
 @pytest.fixture
@@ -26,7 +19,7 @@ def added(tmp_path, monkeypatch):
     """The page's module and yaml, in folders of one's own."""
     page = (DOCS / "adding-things.md").read_text(encoding="utf-8").split("## An adapter kind")[1]
     code, config = (re.search(rf"```{name}\n(.*?)```", page, re.DOTALL)[1] for name in ("python", "yaml"))
-    (tmp_path / "scale_of_docs.py").write_text(IMPORTS + code)
+    (tmp_path / "scale_of_docs.py").write_text(code)
     mine = tmp_path / "mine" / "adapter"
     mine.mkdir(parents=True)
     (mine / "scale.yaml").write_text(config.replace("fusion_pipeline.adapters.scale", "scale_of_docs"))

@@ -13,11 +13,8 @@ from hydra.core.global_hydra import GlobalHydra
 from fusion_pipeline import AdaptedModel
 from fusion_pipeline.adapters import BottleneckSpec
 from fusion_pipeline.backbone import BackboneSpec
-from fusion_pipeline.cli import compose as composed
-from fusion_pipeline.cli import keys, overrides, sources
+from fusion_pipeline.cli import keys, overrides, session, sources
 from fusion_pipeline.heads import HeadSpec
-from fusion_pipeline.registry import locate
-from fusion_pipeline.run import Run
 from fusion_pipeline.tasks.data import TaskData
 from fusion_pipeline.tasks.spec import TaskSpec
 from fusion_pipeline.training.arguments import TrainerSpec
@@ -166,10 +163,7 @@ def stage(*words):
     GlobalHydra.instance().clear()
     with initialize(version_base="1.3", config_path=None):
         config = compose("config", overrides.rewrite([*QUICK, *map(str, words)], multirun=False))
-    content = composed.plain(config)
-    composed.check(content)
-    typed = keys.given(list(map(str, words)))
-    locate(content["stage"]["_target_"], where="stage")(Run.from_config(content, typed=typed))
+    session.run_stage(config, {}, "", keys.given(list(map(str, words))))
 
 
 def columns():

@@ -42,7 +42,7 @@ Flags
   --config-dir DIR   a folder of your own groups and options
   --info       where Hydra found what    --version    --hydra-help
 """
-_HIDDEN = ("stage", "task")
+_HIDDEN = ("stage", "task", "task_type", "sites")
 
 
 def text() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from fusion_pipeline.cli import compose, keys, report, sources
 from fusion_pipeline.cli.sweep import constant_keys, name_suffix, varying
 from fusion_pipeline.cli.translate import COMPOSING, translate
 from fusion_pipeline.errors import PipelineError
-from fusion_pipeline.registry import locate
+from fusion_pipeline.registry import locate, trusting
 from fusion_pipeline.run import Run
 
 
@@ -38,7 +38,8 @@ class Session:
         changed = varying(HydraConfig.get().overrides.task, self.constant) if self.multirun else {}
         label = " ".join(f"{key}={value}" for key, value in changed.items())
         try:
-            run_stage(config, changed, f"run {self.count}: {label}" if self.multirun else "")
+            title = f"run {self.count}: {label}" if self.multirun else ""
+            run_stage(config, changed, title, keys.given(HydraConfig.get().overrides.task))
         except Exception as error:
             if os.getpid() != self.process:  # a launcher's worker: the launcher brings the error home
                 raise
@@ -56,16 +57,18 @@ class Session:
         raise PipelineError(f"{len(self.failures)} of {self.count} runs of the sweep failed:\n    {listed}")
 
 
-def run_stage(config: DictConfig, changed: dict[str, str], title: str) -> None:
-    """Checks a composed config and runs its stage."""
+def run_stage(
+    config: DictConfig, changed: dict[str, str], title: str, typed: Mapping[str, str] | None = None
+) -> None:
+    """Checks a composed config and runs its stage; `typed` is what the command line itself gives."""
     content = compose.plain(config)
     compose.check(content)
-    typed = keys.given(HydraConfig.get().overrides.task)
     run = Run.from_config(content, name_suffix=name_suffix(changed, content), typed=typed)
     stage = locate(content["stage"]["_target_"], where="stage")
     if title:
         run.console.print(title, markup=False)
-    stage(run)
+    with trusting(run.trust):
+        stage(run)
 
 
 def start(flags: Sequence[str], words: Sequence[str], *, multirun: bool, debug: bool) -> None:

@@ -11,9 +11,11 @@ import yaml
 from torch import nn
 
 from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.registry import config_dirs
 from fusion_pipeline.sites.taps import Tap
 
 TABLES = Path(__file__).parent / "tables"
+OWN = "sites"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +95,10 @@ class SiteTable:
         return tuple(name for name, row in self.sites.items() if row.linear)
 
 
-@cache
 def all_tables() -> tuple[SiteTable, ...]:
-    """Every table in the package."""
-    return tuple(_read(path) for path in sorted(TABLES.glob("*.yaml")))
+    """Every table in the package, then those in the folder `sites` of a person's own `--config-dir`."""
+    own = [folder / OWN for folder in config_dirs()[1:]]
+    return tuple(_read(path) for folder in (TABLES, *own) for path in sorted(folder.glob("*.yaml")))
 
 
 def load_table(model_type: str) -> SiteTable:
@@ -108,11 +110,12 @@ def load_table(model_type: str) -> SiteTable:
     raise PipelineError(
         f"there is no site table for backbones of type '{model_type}'",
         where="backbone",
-        hint=f"take one of: {', '.join(known)}; or write {TABLES.name}/{model_type}.yaml "
+        hint=f"take one of: {', '.join(known)}; or write {OWN}/{model_type}.yaml in a folder that --config-dir names "
         "(docs/adding-things.md shows how; it is about ten lines)",
     )
 
 
+@cache
 def _read(path: Path) -> SiteTable:
     raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     return SiteTable(

@@ -56,13 +56,12 @@ def _names(raw: RawTask, kind: RowType, label: str) -> tuple[str, ...] | None:
     words = {
         label_text(word)
         for value in values
-        if isinstance(value, list | tuple)
-        for word in value
-        if word is not None
+        for word in (value if isinstance(value, list | tuple) else [value])
+        if isinstance(word, str | int | float)
     }
     if len(words) < 2:
         raise PipelineError(
-            f"column '{label}' holds fewer than two labels, in lists", where=raw.tables["train"].place(0)
+            f"column '{label}' holds fewer than two labels", where=raw.tables["train"].place(0)
         )
     return tuple(sorted(words))
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from fusion_pipeline.tasks.labels import read_label
 from fusion_pipeline.tasks.parts import Parts
-from fusion_pipeline.tasks.task_type import Answer, Row, RowType
-from fusion_pipeline.tasks.texts import check_text
+from fusion_pipeline.tasks.task_type import Answer
+from fusion_pipeline.tasks.text_type import TextType
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fusion_pipeline.training.encoding import Encoded
 
 
-class MultiLabel(RowType):
+class MultiLabel(TextType):
     """`{"text", "text_pair"?, "label": class numbers}`, none of them too; said is what is likelier than not."""
 
     name = "multi_label_classification"
@@ -31,11 +31,7 @@ class MultiLabel(RowType):
         """Of F1 the micro average, unless another is said."""
         return f"f1_{average or 'micro'}" if said in (None, "f1") else str(said)
 
-    def read(self, row: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
-        """The text or texts."""
-        return {key: check_text(row, column) for key, column in columns.items()}
-
-    def read_label(self, value: Any, inputs: Row, index: Mapping[Label, int]) -> list[int]:
+    def read_label(self, value: Any, inputs: Mapping[str, Any], index: Mapping[Label, int]) -> list[int]:
         """The class numbers, sorted."""
         if not isinstance(value, list | tuple):
             raise ValueError("has no list of labels")
@@ -43,14 +39,6 @@ class MultiLabel(RowType):
         if unknown is not None:
             raise ValueError(f"has the label {unknown!r}, which is not among the label names")
         return sorted({index[read_label(label)] for label in value})
-
-    def given(self, item: Any) -> Row:
-        """A text, or (text, second text)."""
-        texts = [item] if isinstance(item, str) else item
-        if not isinstance(texts, tuple | list) or len(texts) not in (1, 2):
-            raise ValueError("is to be a text, or (text, second text)")
-        row = dict(zip(("text", "text_pair"), texts, strict=False))
-        return self.read(row, {key: key for key in row})
 
     def encode(self, rows: Sequence[Mapping[str, Any]], backbone: Backbone) -> dict[str, Any]:
         """Tokens, and labels (n, C) of 0 and 1 (n, 0 without labels)."""
@@ -73,10 +61,6 @@ class MultiLabel(RowType):
 
         wanted = F.pad(labels.to(logits.dtype), (0, logits.shape[1] - labels.shape[1]))
         return F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(1)
-
-    def crop(self, flat: np.ndarray, encoded: Encoded, index: int, width: int) -> np.ndarray:
-        """Shapes: (W,) → (C,)."""
-        return flat[:width]
 
     def answer(
         self, logits: np.ndarray, labels: tuple[str, ...] | None, encoded: Encoded, index: int
