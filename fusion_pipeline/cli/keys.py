@@ -13,7 +13,7 @@ _PATHS = (
     | {"run", "input", "output", "name", "output_root", "data.root", "backbone.path"}
     | {"base", "prompts", "reference"}
 )
-# Plain values of the root config. `task` and `prompts` are also folders of configs: Hydra must not take them for groups.
+# Plain values of the root config. `task` and `prompts` are folders of configs too: Hydra must not take them for groups.
 PLAIN = LITERAL | SOURCES | {"run", "input", "output", "name", "output_root", "columns", "prompts"}
 # Mappings whose keys a person makes up: what reads them checks them.
 OPEN = ("data.train_sizes.", "compare.settings.", "compare.sources.", "compare.learning_rates.")
