@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,13 @@ from safetensors.torch import load_file
 
 from fusion_pipeline import AdaptedModel, registry, store
 from fusion_pipeline.backbone import fingerprint
+from fusion_pipeline.baselines import prompted
+from fusion_pipeline.baselines.joint import selected_by
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.registry import ConfigError
-from fusion_pipeline.training.fit import build_trainer
+from fusion_pipeline.training.arguments import TrainerSpec
+from fusion_pipeline.training.fit import build_trainer, fit
+from fusion_pipeline.training.trainer import PipelineTrainer
 from fusion_pipeline.workflow import Training
 
 pytest_plugins = ("bench",)
@@ -30,6 +34,13 @@ model = AdaptedModel.load(sys.argv[1])
 print(json.dumps(model(**tiny.inputs(model)).logits.tolist()))
 """
 HOT = ("trainer.learning_rate=1e-2", "trainer.num_train_epochs=2")
+
+
+@dataclass(frozen=True)
+class OnlyTrainer:
+    """Of a run's specs, what a selection looks at."""
+
+    trainer: TrainerSpec
 
 
 # --- all of them ------------------------------------------------------------------------------------
@@ -255,6 +266,114 @@ def test_sequential_keeps_the_source_that_is_best_on_validation_and_says_what_th
     assert f"goes on from the adapter '{chosen[0]}'" in (trained["sequential"] / "README.md").read_text()
 
 
+# --- several tasks ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["multitask", "multitask_adapter"])
+def test_joint_training_has_a_head_for_every_task_and_says_how_each_does(trained, kind):
+    folder, names = trained[kind], ["review_check", "sentiment", "nli"]
+    metrics = tiny.metrics(folder)
+    for split in ("validation", "test"):
+        assert {f"{name}/accuracy" for name in names} <= metrics[split].keys()
+    assert [entry["task"] for entry in store.Manifest.read(folder).data] == names
+    model = AdaptedModel.load(folder)
+    assert model.heads.names() == names
+    assert model.active_head == "review_check"
+    rows = tiny.said(folder)
+    for name in names:
+        right = [row["label"] == row["prediction"] for row in rows if row["task"] == name]
+        assert sum(right) / len(right) == pytest.approx(metrics["test"][f"{name}/accuracy"])
+
+
+def test_joint_training_is_selected_by_the_target_unless_the_mean_is_asked_for(tmp_path):
+    model, tasks = tiny.adapted(), [tiny.task_data("a"), tiny.task_data("b", seed=1)]
+    specs = OnlyTrainer(trainer=tiny.fit_spec(tmp_path).trainer)
+    for task in tasks:
+        tiny.add_head(model, task.spec.name)
+    model.set_active(None, head="a")
+    model.train_only(heads=["a", "b"], backbone=True)
+    for select, key in (("target", "eval_a/accuracy"), ("mean", "eval_score")):
+        chosen = selected_by(specs, select, tasks[0].spec)
+        spec = replace(tiny.fit_spec(tmp_path / select), trainer=chosen.trainer)
+        trainer, _ = build_trainer(model, [t.spec for t in tasks], tiny.encoded(model, *tasks), spec)
+        trainer.train()
+        scores = [row[key] for row in trainer.state.log_history if key in row]
+        assert trainer.state.best_metric == max(scores)
+
+
+def test_a_shared_prompt_is_trained_on_the_sources_and_goes_on_where_it_was(bench, monkeypatch):
+    seen = []
+
+    def spied(model, tasks, splits, spec):
+        prompt = model.adapters["spied"].at("input.0").tokens
+        before = prompt.detach().clone()
+        done = fit(model, tasks, splits, spec)
+        seen.append(([task.name for task in tasks], before, prompt.detach().clone()))
+        return done
+
+    monkeypatch.setattr(prompted, "fit", spied)
+    folder = bench.train("multitask_prompt", SOURCES, *HOT, "baseline.length=5", name="spied")
+    (joint, start, shared), (target, again, end) = seen
+    assert (joint, target) == (["sentiment", "nli"], ["review_check"])
+    assert torch.equal(shared, again)
+    assert not torch.equal(start, shared)
+    assert not torch.equal(again, end)
+    assert torch.equal(load_file(folder / "adapter.safetensors")["input.0.tokens"], end)
+    assert end.shape == (5, 32)
+    assert set(AdaptedModel.load(folder).heads.names()) == {"review_check"}
+    metrics = tiny.metrics(folder)
+    assert {"sentiment/accuracy", "nli/accuracy"} <= metrics["shared"]["validation"].keys()
+    assert metrics["seconds"] >= metrics["shared"]["seconds"]
+
+
+def test_a_trained_adapter_stands_for_its_task_and_the_target_is_counted_once(bench, capsys):
+    bench("stage=adapters", "task=topic", "name=mine", "trainer.max_steps=1")
+    capsys.readouterr()
+    bench.train("multitask", "adapters=[mine,paraphrase,review_check]", "dry_run=true", name="named")
+    first = capsys.readouterr().out.splitlines()[0]
+    assert [part.split(" from ")[0].split()[-1] for part in first.split(";")] == [
+        "review_check",
+        "topic",
+        "paraphrase",
+    ]
+    with pytest.raises(PipelineError, match="names no task but the target"):
+        bench.train("multitask", "adapters=[mine]", target="topic")
+    with pytest.raises(PipelineError, match="no task 'topc'"):
+        bench.train("multitask", "adapters=[topc]")
+    with pytest.raises(PipelineError, match="did you mean 'target'"):
+        bench.train("multitask", SOURCES, "baseline.select=targets")
+
+
+# --- going on after a stop ----------------------------------------------------------------------------------
+
+
+def test_a_choice_among_sources_that_was_stopped_goes_on_to_the_same(bench, trained, monkeypatch):
+    steps, train = [], PipelineTrainer.training_step
+
+    def stopped(self, *args, **kwargs):
+        steps.append(self.state.global_step)
+        if len(steps) == 17:
+            raise KeyboardInterrupt
+        return train(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PipelineTrainer, "training_step", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            bench.train("sequential", SOURCES, *HOT, name="stopped")
+    work = bench.out / "baselines" / ".stopped.work"
+    assert sorted(path.name for path in work.glob("from-*")) == ["from-nli", "from-sentiment"]
+    with pytest.raises(PipelineError, match="unfinished run"):
+        bench.train("sequential", SOURCES, *HOT, name="stopped")
+    folder = bench.train("sequential", SOURCES, *HOT, "resume=true", name="stopped")
+    for name in ("adapter", "heads"):
+        ours, theirs = (load_file(f"{at}/{name}.safetensors") for at in (folder, trained["sequential"]))
+        assert tiny.same(ours, theirs)
+    ours, theirs = (tiny.metrics(at) for at in (folder, trained["sequential"]))
+    assert ours["test"] == theirs["test"]
+    assert ours["sources"].keys() == theirs["sources"].keys()
+    assert not work.exists()
+
+
 # --- refusals -------------------------------------------------------------------------------------------------
 
 
@@ -281,6 +400,13 @@ def test_what_cannot_be_trained_is_refused_before_anything_is(bench, cli):
     assert "did you mean 'sequential'?" in unknown.stderr
     elsewhere = cli("stage=adapters", "baseline=full", "task=nli")
     assert elsewhere.returncode == 2
+
+
+def test_a_baseline_is_described_without_loading_torch():
+    modules = [f"fusion_pipeline.baselines.{kind}" for kind in registry.options("baseline")]
+    code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
+    path = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    assert subprocess.run([sys.executable, "-c", code], env=path, timeout=60, check=False).returncode == 0
 
 
 def test_a_fine_tuned_model_takes_no_other_backbone_and_is_no_source(bench, trained):

@@ -53,7 +53,9 @@ class Continued:
             model=self.model,
             parents=lineage,
             notes=self.notes,
-            write=lambda folder: write_adapter(self.model, given.name, [given.target.spec], folder),
+            write=lambda folder: write_adapter(
+                self.model, self.model.active_adapters[0], [given.target.spec], folder
+            ),
             fitting=self.fit,
             what=f"An adapter for {given.target.spec.name}, trained on from a source's, on the frozen backbone",
             after=lambda: {"sources": self.tried},
@@ -61,21 +63,22 @@ class Continued:
 
     def start(self, source: str) -> bool:
         """Puts a source's adapter in place, and a head; returns whether that is the source's own."""
-        name, folder, task = self.given.name, self.given.adapters[source], self.given.target.spec
+        folder, task = self.given.adapters[source], self.given.target.spec
+        former = self.model.active_adapters
         self.model.set_active(None)
-        if name in self.model.adapters:
+        for name in former:
             self.model.adapters.drop(name)
             self.model.heads.drop(task.name)
         set_seed(self.given.run.seed)
-        load_adapter_into(self.model, folder, name, head=False, verified=True)
+        load_adapter_into(self.model, folder, source, head=False, verified=True)
         own = source_head(folder, task) if self.keep_heads else None
         if own is None:
             build_heads(self.model, [self.given.target], self.given.specs.head)
         else:
             self.model.add_head(task.name, own.spec)
             self.model.heads[task.name].load_state_dict(own.weights)
-        self.model.train_only(adapters=[name], heads=[task.name])
-        self.model.set_active(name, head=task.name)
+        self.model.train_only(adapters=[source], heads=[task.name])
+        self.model.set_active(source, head=task.name)
         return own is not None
 
     def fit(self, spec: FitSpec, splits: Splits) -> Fit:
