@@ -25,7 +25,7 @@ def chosen(tmp_path):
             "context": "a lamp",
             "question": f"{n}?",
             "choices": ["no", "yes", "so-so"][: 2 + n % 2],
-            "answer": n % 2,
+            "label": n % 2,
         }
         for n in range(30)
     ]

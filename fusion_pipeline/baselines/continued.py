@@ -37,7 +37,7 @@ class Continued:
         _refuse_target(self.given)
         self.model = AdaptedModel(self.given.backbone)
         # Every source is loaded once before any trains: what does not fit is refused now.
-        for source in reversed(self.given.adapters):
+        for source in reversed(list(self.given.adapters)):
             self.start(source)
 
     def training(self) -> Training:
