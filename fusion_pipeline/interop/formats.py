@@ -31,7 +31,12 @@ class Imported:
 
 
 class Format(Protocol):
-    """One format's two directions, and which adapters its folder needs besides."""
+    """One format's two directions, and which adapters its folder needs besides.
+
+    `WHOLE`: it holds a backbone's weights, so that a fine-tuned model has a place in it.
+    """
+
+    WHOLE: bool
 
     def needs(self, folder: Path) -> list[str]:
         """Adapters that are not in the folder and must be there already: those of a fusion on its own."""

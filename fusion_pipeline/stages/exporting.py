@@ -24,6 +24,12 @@ def run(run: Run) -> None:
 
     writer = find_format(run.value("format"))
     manifest = store.verify(source)
+    if manifest.kind == "model" and not writer.WHOLE:
+        raise PipelineError(
+            f"format={run.value('format')} has no place for a fine-tuned backbone",
+            where="format",
+            hint="format=huggingface",
+        )
     _check_output(run, writer, output)
 
     from fusion_pipeline.artefacts import load_model

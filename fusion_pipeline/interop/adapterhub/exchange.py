@@ -24,6 +24,8 @@ from fusion_pipeline.tasks.names import safe_name
 if TYPE_CHECKING:
     from fusion_pipeline.model import AdaptedModel
 
+WHOLE = False
+
 
 def needs(folder: Path) -> list[str]:
     """The adapters of a fusion that was saved on its own."""

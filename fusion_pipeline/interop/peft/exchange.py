@@ -18,6 +18,8 @@ from fusion_pipeline.tasks.names import safe_name
 if TYPE_CHECKING:
     from fusion_pipeline.model import AdaptedModel
 
+WHOLE = False
+
 
 def needs(folder: Path) -> list[str]:
     """Nothing: there are no fusions in this format."""
