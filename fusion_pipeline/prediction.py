@@ -72,6 +72,12 @@ def predict(
         model.train(before[3])
 
 
+def model_inputs(model: AdaptedModel, texts: Sequence[Any], *, task: str | None = None) -> dict[str, Any]:
+    """One batch of these texts as the model's forward takes it, on the model's device; texts as for `predict`."""
+    encoded = _encode_for(model, task, texts)
+    return {**_inputs(model, encoded, range(len(encoded))), "task": _head_name(model, task)}
+
+
 def _encode_for(model: AdaptedModel, task: str | None, texts: Sequence[Any]) -> Encoded:
     name = task if task is not None else model.active_head
     kind = None if name is None else head_type(model.head_spec(name).type)
@@ -105,20 +111,23 @@ def _predict(
 ) -> list[Prediction]:
     head = model.heads[_head_name(model, task)]
     assert isinstance(head, Head)
-    tokenizer = model.info.tokenizer
-    collate = Collator(pad_id=getattr(tokenizer, "pad_token_id", None) or 0)
-    device = next(model.parameters()).device
     found: dict[int, Prediction] = {}
     order = np.argsort(-encoded.lengths, kind="stable")
     for start in range(0, len(order), batch_size):
         rows = [int(i) for i in order[start : start + batch_size]]
-        batch = collate([{**encoded.example(i), "task": "", "task_ids": 0, "example_ids": i} for i in rows])
-        inputs = {k: v.to(device) for k, v in batch.items() if k in _INPUTS}
+        inputs = _inputs(model, encoded, rows)
         out = model(**inputs, task=_head_name(model, task), output_fusion_weights=weights)
         for position, index in enumerate(rows):
             extra = _listened(model, encoded, index, position, out.fusion_weights) if weights else {}
             found[index] = _prediction(head, out.logits[position], encoded, index, extra)
     return [found[index] for index in range(len(encoded))]
+
+
+def _inputs(model: AdaptedModel, encoded: Encoded, rows: Sequence[int]) -> dict[str, Tensor]:
+    collate = Collator(pad_id=getattr(model.info.tokenizer, "pad_token_id", None) or 0)
+    batch = collate([{**encoded.example(i), "task": "", "task_ids": 0, "example_ids": i} for i in rows])
+    device = next(model.parameters()).device
+    return {key: value.to(device) for key, value in batch.items() if key in _INPUTS}
 
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids", "choices")

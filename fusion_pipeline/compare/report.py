@@ -1,125 +1,143 @@
-"""The comparison as a table on screen, as Markdown and as JSON."""
+"""Everything a comparison found, worked out once: what tables, plots, sentences and files are made from."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from fusion_pipeline.compare.comparing import Comparison, compare_all, reference_of
+from fusion_pipeline.compare.curves import (
+    Curve,
+    Forgotten,
+    few_example_curves,
+    forgotten,
+    joint,
+    learning_curves,
+)
+from fusion_pipeline.compare.results import Outcome, fusion_weights
+from fusion_pipeline.compare.summary import Mean, Row, means_over_targets, summarise
 
-from fusion_pipeline.compare.results import Outcome, Row
-from fusion_pipeline.store import Manifest
-from fusion_pipeline.training.weights import mean_over_layers
 
-HEADER = ("target", "contender", "metric", "seeds", "validation", "test", "difference", "trained", "s")
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A comparison, read from its runs.
+
+    notes: how settings were selected. caveats: what could not be done. origin: backbone, data and versions, a line
+    each.
+    """
+
+    reference: str
+    rows: list[Row]
+    comparisons: list[Comparison]
+    means: list[Mean]
+    joint: list[Comparison]
+    forgotten: list[Forgotten]
+    learning: list[Curve]
+    few: list[Curve]
+    weights: dict[str, Any]
+    origin: list[str]
+    command: str
+    notes: list[str] = field(default_factory=list)
+    caveats: list[str] = field(default_factory=list)
+
+    @property
+    def full(self) -> list[Row]:
+        """The rows with all training data."""
+        return [row for row in self.rows if row.train_size is None]
+
+    @property
+    def tested(self) -> list[Comparison]:
+        """The comparisons with all training data, or all where there are none."""
+        return [c for c in self.comparisons if c.train_size is None] or self.comparisons
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for results.json."""
+        found = {
+            "reference": self.reference,
+            "rows": [asdict(row) for row in self.rows],
+            "comparisons": [{**asdict(one), "p": one.p, "verdict": one.verdict} for one in self.comparisons],
+            "means": [asdict(mean) for mean in self.means],
+            "joint": [{"target": one.target, "contender": one.contender} for one in self.joint],
+            "forgotten": [asdict(one) for one in self.forgotten],
+            "learning_curves": [asdict(curve) for curve in self.learning],
+            "few_example_curves": [asdict(curve) for curve in self.few],
+            "fusion_weights": self.weights,
+        }
+        told = {"origin": self.origin, "command": self.command, "notes": self.notes, "caveats": self.caveats}
+        return found | told
 
 
-def cells(row: Row) -> tuple[str, ...]:
-    """One row as text; metrics in per cent."""
-    return (
-        row.target,
-        row.contender,
-        row.metric,
-        str(row.seeds),
-        _percent(row.validation, row.seeds),
-        _percent(row.test, row.seeds),
-        _difference(row),
-        f"{row.trainable:,}",
-        f"{row.seconds:.0f}",
+def build_report(
+    outcomes: Sequence[Outcome],
+    *,
+    command: str,
+    latency: Mapping[str, float] | None = None,
+    notes: Sequence[str] = (),
+    caveats: Sequence[str] = (),
+) -> Report:
+    """Reads the runs and works everything out; `latency` is by contender, relative to the reference."""
+    rows, comparisons = summarise(outcomes, latency or {}), compare_all(outcomes)
+    return Report(
+        reference=reference_of(outcomes),
+        rows=rows,
+        comparisons=comparisons,
+        means=means_over_targets(rows, comparisons),
+        joint=joint(rows, comparisons),
+        forgotten=forgotten(outcomes),
+        learning=learning_curves(outcomes),
+        few=few_example_curves(outcomes),
+        weights=fusion_weights(outcomes),
+        origin=_origin(outcomes),
+        command=command,
+        notes=list(notes),
+        caveats=[*caveats, *_unpaired(rows, comparisons)],
     )
 
 
-def show(console: Console, rows: Sequence[Row]) -> None:
-    """Prints the table and a plain sentence for every difference."""
-    shown = [index for index, name in enumerate(HEADER) if name not in ("metric", "seeds", "trained")]
-    table = Table(title=_title(rows), title_justify="left")
-    for index in shown:
-        table.add_column(HEADER[index], justify="left" if index < 2 else "right")
+def _unpaired(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[str]:
+    """Contenders with runs that have no run of the reference to stand beside."""
+    tested = {(c.target, c.contender, c.train_size): c.seeds for c in comparisons}
+    reference = reference_of_rows(rows)
+    found = []
     for row in rows:
-        table.add_row(*(cells(row)[index] for index in shown))
-    console.print(table)
-    for sentence in sentences(rows):
-        console.print(sentence, soft_wrap=True)
+        paired = tested.get((row.target, row.contender, row.train_size), 0)
+        if row.contender != reference and paired < len(row.runs):
+            found.append(
+                f"{row.target}: {len(row.runs) - paired} of {len(row.runs)} runs of {row.contender} have no run of "
+                f"{reference} with the same seed, and are in the table but in no test."
+            )
+    return found
 
 
-def markdown(rows: Sequence[Row], outcomes: Sequence[Outcome], weights: dict[str, Any], command: str) -> str:
-    """The report: table, what it allows to say, what the fusion listened to, and how it was made."""
-    lines = ["# Own adapter against fusion", "", _origin(outcomes), ""]
-    lines += [
-        "Test, mean ± standard deviation over seeds, in %; selection on validation, test read once.",
-        "",
+def reference_of_rows(rows: Sequence[Row]) -> str:
+    """The reference among rows."""
+    names = [row.contender for row in rows]
+    return "single" if "single" in names else names[0]
+
+
+def _origin(outcomes: Sequence[Outcome]) -> list[str]:
+    manifests = [outcome.manifest for outcome in outcomes]
+    backbones = dict.fromkeys(
+        f"{m.backbone['name']} (fingerprint {m.backbone['fingerprint'][:12]})" for m in manifests
+    )
+    data = dict.fromkeys(
+        f"{e['task']} from {e['source']}" + _sizes(e)
+        for m, o in zip(manifests, outcomes, strict=True)
+        for e in m.data
+        if e["task"] == o.task.name and o.train_size is None
+    )
+    versions = dict.fromkeys(
+        ", ".join(f"{name} {m.versions[name]}" for name in ("torch", "transformers") if name in m.versions)
+        for m in manifests
+    )
+    return [
+        f"Backbone: {'; '.join(backbones)}",
+        f"Data: {'; '.join(data)}",
+        f"Versions: {'; '.join(versions)}",
     ]
-    lines += [f"| {' | '.join(HEADER)} |", "|" + "---|" * len(HEADER)]
-    lines += [f"| {' | '.join(cells(row))} |" for row in rows]
-    lines += ["", *(f"- {sentence}" for sentence in sentences(rows))]
-    if weights:
-        lines += [
-            "",
-            "## What the fusion listened to",
-            "",
-            "Mean weight over layers and validation tokens:",
-            "",
-        ]
-        for task, means in mean_over_layers(weights).items():
-            ordered = sorted(means.items(), key=lambda item: -item[1])
-            lines.append(f"- {task}: " + ", ".join(f"{name} {weight:.2f}" for name, weight in ordered))
-        lines += ["", "![fusion weights by layer](fusion_weights.png)"]
-    return "\n".join([*lines, "", "Made with:", "", "```", command, "```", ""])
 
 
-def _origin(outcomes: Sequence[Outcome]) -> str:
-    manifest = Manifest.read(outcomes[0].folder)
-    sources = "; ".join(dict.fromkeys(f"{entry['task']} from {entry['source']}" for entry in manifest.data))
-    seeds = sorted({outcome.seed for outcome in outcomes})
-    versions = ", ".join(f"{name} {manifest.versions[name]}" for name in ("torch", "transformers"))
-    return f"Backbone {manifest.backbone['name']}; data: {sources}; seeds {seeds}; {versions}."
-
-
-def to_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The rows as JSON values."""
-    return [asdict(row) for row in rows]
-
-
-def sentences(rows: Sequence[Row]) -> list[str]:
-    """What the numbers allow to say of each contender against the single adapter, and no more."""
-    return [_sentence(row) for row in rows if row.discordant is not None or row.difference is not None]
-
-
-def _sentence(row: Row) -> str:
-    parts = []
-    if row.difference is not None:
-        d = row.difference
-        parts.append(
-            f"{100 * d.mean:+.1f} points (95 % interval over seeds {100 * d.low:+.1f} to {100 * d.high:+.1f}, "
-            f"{_p(d.p)})"
-        )
-    if row.discordant is not None:
-        only_single, only_this, p = row.discordant
-        verdict = "more than chance explains" if p < 0.05 else "which this test set cannot tell from chance"
-        how = "by majority over seeds " if row.seeds > 1 else ""
-        parts.append(
-            f"{how}{only_this} test examples right that the single adapter gets wrong and "
-            f"{only_single} the other way, {verdict} (McNemar {_p(p)})"
-        )
-    return f"{row.target}, {row.contender} against the single adapter: " + "; ".join(parts)
-
-
-def _title(rows: Sequence[Row]) -> str:
-    metrics = ", ".join(dict.fromkeys(f"{row.target}: {row.metric}" for row in rows))
-    spread = "one seed" if rows[0].seeds == 1 else f"mean ± sd over {rows[0].seeds} seeds"
-    return f"{metrics}; {spread}, in %"
-
-
-def _percent(value: tuple[float, float], seeds: int) -> str:
-    mean, deviation = value
-    return f"{100 * mean:.1f}" if seeds == 1 else f"{100 * mean:.1f} ± {100 * deviation:.1f}"
-
-
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
-
-
-def _difference(row: Row) -> str:
-    return "" if row.difference is None else f"{100 * row.difference.mean:+.1f} ({_p(row.difference.p)})"
+def _sizes(entry: Mapping[str, Any]) -> str:
+    sizes = entry.get("sizes", {})
+    return f" ({', '.join(f'{size:,} {split}' for split, size in sizes.items())})" if sizes else ""

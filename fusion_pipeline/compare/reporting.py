@@ -1,39 +1,79 @@
-"""The report of a comparison: a table on screen, `report.md`, `results.json` and the fusion's weights."""
+"""The report of finished runs: results.json, report.md, report.html and plots in one folder, and a table on screen."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fusion_pipeline import store
-from fusion_pipeline.compare.report import markdown, show, to_json
-from fusion_pipeline.compare.results import Outcome, fusion_weights, summarise
-from fusion_pipeline.compare.spec import CompareSpec
-from fusion_pipeline.reporting.heatmap import save_heatmap
+from fusion_pipeline.compare.html import html
+from fusion_pipeline.compare.latency import load_outcome, measure_latencies
+from fusion_pipeline.compare.markdown import markdown
+from fusion_pipeline.compare.pictures import draw_pictures
+from fusion_pipeline.compare.report import Report, build_report
+from fusion_pipeline.compare.results import Outcome
+from fusion_pipeline.compare.sections import sections
+from fusion_pipeline.compare.terminal import show
 from fusion_pipeline.run import Run
 from fusion_pipeline.workflow import command_line, write_json
+
+if TYPE_CHECKING:
+    from fusion_pipeline.compare.spec import CompareSpec
 
 
 def write_report(
     run: Run,
-    spec: CompareSpec,
+    spec: CompareSpec | None,
     outcomes: Sequence[Outcome],
     folder: Path,
     *,
     notes: Sequence[str] = (),
     latency: bool = True,
 ) -> None:
-    """Writes the report of the outcomes into the folder and prints the table."""
-    rows = summarise(outcomes)
-    weights = fusion_weights(outcomes)
+    """Reads the finished runs `outcomes` and leaves their report in `folder`.
+
+    `notes` are sentences on how settings were selected; `latency` says whether answering is timed, which loads a
+    model of every contender. Called on the main process alone.
+    """
+    if not outcomes:
+        return
+    measured, missing = measure_latencies(outcomes, load_outcome) if latency else ({}, [])
+    report = build_report(outcomes, command=command_line(), latency=measured, notes=notes, caveats=missing)
+    save_report(report, folder)
+    show(run.console, report)
+    run.console.print(f"saved: {folder / 'report.html'} and report.md beside it", soft_wrap=True)
+
+
+def save_report(report: Report, folder: Path) -> None:
+    """Writes every file of a report; each appears whole."""
+    title, parts, pictures = title_of(report), sections(report), draw_pictures(report)
     with store.disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "results.json", {"rows": to_json(rows), "fusion_weights": weights})
-        if weights:
-            save_heatmap(weights, folder / "fusion_weights.png")
-        report = markdown(rows, outcomes, weights, command_line())
-        (folder / "report.md").write_text(report, encoding="utf-8")
-    show(run.console, rows)
-    for note in notes:
-        run.console.print(note, soft_wrap=True, markup=False)
-    run.console.print(f"saved: {folder / 'report.md'}", soft_wrap=True)
+        for name, picture in pictures.items():
+            _whole(folder / f"{name}.svg", picture.svg.encode())
+            _whole(folder / f"{name}.png", picture.png)
+        aside = folder / ".results.json"
+        write_json(aside, report.to_json())
+        aside.replace(folder / "results.json")
+        _whole(folder / "report.md", markdown(title, parts, pictures, report.command).encode())
+        _whole(folder / "report.html", html(title, report, parts, pictures).encode())
+
+
+def title_of(report: Report) -> str:
+    """What is compared on what."""
+    others = list(dict.fromkeys(r.contender for r in report.rows if r.contender != report.reference))
+    targets = list(dict.fromkeys(row.target for row in report.rows))
+    against = f"{_few(others)} against {report.reference}" if others else report.reference
+    return f"{against} on {_few(targets)}"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+
+
+def _whole(path: Path, content: bytes) -> None:
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_bytes(content)
+    aside.replace(path)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fusion_pipeline.compare.statistics import Difference, mcnemar, mean_sd, paired
-from fusion_pipeline.store import MANIFEST, Manifest
+from fusion_pipeline import store
+from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.store import Manifest
 from fusion_pipeline.tasks.spec import TaskSpec
 from fusion_pipeline.training.weights import mean_of_runs
 
@@ -18,58 +20,75 @@ from fusion_pipeline.training.weights import mean_of_runs
 class Outcome:
     """One contender on one target with one seed.
 
-    `train_size`: how many rows of train it learned from, None for all. `config_hash`: of its manifest's config.
+    `stage1_seed`: of the source adapters below it, None where there are none or they are of several seeds.
+    `train_size`: how many training examples it had, None for all. `config_hash`: sha256[:12] of the config.
     """
 
     contender: str
     task: TaskSpec
     seed: int
+    folder: Path
     stage1_seed: int | None = None
     train_size: int | None = None
-    folder: Path
     learning_rate: float | None = None
     config_hash: str = ""
 
-    @property
+    @cached_property
     def metrics(self) -> dict[str, Any]:
         """Its metrics.json."""
-        found: dict[str, Any] = json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+        found: dict[str, Any] = _read_json(self.folder / "metrics.json")
         return found
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """Its manifest."""
+        return Manifest.read(self.folder)
+
+    @cached_property
+    def predictions(self) -> list[dict[str, Any]]:
+        """What it said of the target's test examples, in their order."""
+        path = self.folder / "predictions.jsonl"
+        rows = [json.loads(line) for line in _read(path).splitlines()]
+        own = sorted((row for row in rows if row["task"] == self.task.name), key=lambda row: row["id"])
+        if not own:
+            raise PipelineError(f"there are no predictions for {self.task.name}", where=str(path))
+        return own
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks it was trained on."""
+        return [str(entry["task"]) for entry in self.manifest.data]
+
+    @property
+    def stored(self) -> int:
+        """Parameters in the artefact's own files."""
+        known = self.metrics["parameters"].get("stored")
+        return int(known) if known is not None else store.parameter_count(self.folder)
 
     def score(self, split: str) -> float:
         """The target's primary metric."""
-        return float(self.metrics[split][self.task.metric])
+        return self.metric_in(self.metrics[split])
 
-    def right(self) -> list[bool]:
-        """Which test examples it got right (classification)."""
-        lines = (self.folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
-        return [row["label"] == row["prediction"] for row in map(json.loads, lines)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of the table: a contender on a target over all seeds."""
-
-    target: str
-    metric: str
-    contender: str
-    seeds: int
-    validation: tuple[float, float]
-    test: tuple[float, float]
-    trainable: int
-    seconds: float
-    difference: Difference | None = None
-    discordant: tuple[int, int, float] | None = None
+    def metric_in(self, metrics: dict[str, float]) -> float:
+        """The target's primary metric among metrics of one task or, with the task's name before it, of several."""
+        name = self.task.metric
+        found = metrics.get(f"{self.task.name}/{name}", metrics.get(name))
+        if found is None:
+            raise PipelineError(
+                f"there is no {name} of {self.task.name}", where=str(self.folder / "metrics.json")
+            )
+        return float(found)
 
 
-def summarise(outcomes: Sequence[Outcome], reference: str = "single") -> list[Row]:
-    """A row for every target and contender, in order; differences are against `reference`, paired by seed."""
-    keys = dict.fromkeys((outcome.task.name, outcome.contender) for outcome in outcomes)
-    groups = {
-        key: sorted((o for o in outcomes if (o.task.name, o.contender) == key), key=lambda o: o.seed)
-        for key in keys
+def groups_of(outcomes: Sequence[Outcome]) -> dict[tuple[str, str, int | None], list[Outcome]]:
+    """{(target, contender, training examples): its outcomes by seed}, in the order they come."""
+    found: dict[tuple[str, str, int | None], list[Outcome]] = {}
+    for outcome in outcomes:
+        found.setdefault((outcome.task.name, outcome.contender, outcome.train_size), []).append(outcome)
+    return {
+        key: sorted(group, key=lambda o: (o.seed, -1 if o.stage1_seed is None else o.stage1_seed))
+        for key, group in found.items()
     }
-    return [_row(group, groups.get((target, reference))) for (target, _), group in groups.items()]
 
 
 def fusion_weights(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -84,47 +103,33 @@ def fusion_weights(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 def _weights(path: Path) -> dict[str, Any]:
     """A fusion's weights by source task: its adapters are called otherwise for every stage-1 seed."""
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["validation"]
+    content: dict[str, Any] = _read_json(path)["validation"]
     for sites in content.values():
         for site in sites.values():
-            site["weights"] = {_task_of(path.parent, name): w for name, w in site["weights"].items()}
+            tasks = {name: _task_of(path.parent, name) for name in site["weights"]}
+            if len(set(tasks.values())) == len(tasks):
+                site["weights"] = {tasks[name]: weight for name, weight in site["weights"].items()}
     return content
 
 
 def _task_of(fusion: Path, adapter: str) -> str:
     beside = fusion.parent.parent / "adapters" / adapter
-    known = (beside / MANIFEST).is_file()
-    return str(Manifest.read(beside).config.get("task", adapter)) if known else adapter
+    if not (beside / store.MANIFEST).is_file():
+        return adapter
+    task = Manifest.read(beside).config.get("task")
+    return task if isinstance(task, str) else adapter
 
 
-def _row(group: Sequence[Outcome], reference: Sequence[Outcome] | None) -> Row:
-    first, metrics = group[0], [outcome.metrics for outcome in group]
-    compared = reference is not None and first.contender != reference[0].contender
-    return Row(
-        target=first.task.name,
-        metric=first.task.metric,
-        contender=first.contender,
-        seeds=len(group),
-        validation=mean_sd([outcome.score("validation") for outcome in group]),
-        test=mean_sd([outcome.score("test") for outcome in group]),
-        trainable=metrics[0]["parameters"]["trainable"],
-        seconds=mean_sd([m["seconds"] for m in metrics])[0],
-        difference=_difference(reference, group) if compared and reference else None,
-        discordant=_discordant(reference, group) if compared and reference else None,
-    )
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise PipelineError(
+            "a finished run lacks a file that its report needs",
+            where=str(path),
+            hint="make the artefact again: overwrite=true",
+        ) from error
 
 
-def _difference(a: Sequence[Outcome], b: Sequence[Outcome]) -> Difference | None:
-    return paired([o.score("test") for o in a], [o.score("test") for o in b])
-
-
-def _discordant(a: Sequence[Outcome], b: Sequence[Outcome]) -> tuple[int, int, float] | None:
-    """McNemar on each example's majority over seeds: one verdict an example, so that none counts twice."""
-    if a[0].task.labels is None:
-        return None
-    return mcnemar(_majority(a), _majority(b))
-
-
-def _majority(group: Sequence[Outcome]) -> list[bool]:
-    votes = [outcome.right() for outcome in group]
-    return [sum(column) * 2 > len(column) for column in zip(*votes, strict=True)]
+def _read_json(path: Path) -> Any:
+    return json.loads(_read(path))
