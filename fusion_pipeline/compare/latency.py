@@ -14,11 +14,13 @@ from fusion_pipeline.errors import PipelineError
 if TYPE_CHECKING:
     from fusion_pipeline.model import AdaptedModel
 
-BATCH, ROUNDS, WARM_UP = 32, 12, 2
+BATCH, WARM_UP = 16, 2
+# Rounds for each contender: as many as fit into the time, between these two.
+FEWEST, MOST, SECONDS = 5, 20, 15.0
 
 
 def measure_latencies(
-    outcomes: Sequence[Outcome], load: Callable[[Outcome], AdaptedModel], *, rounds: int = ROUNDS
+    outcomes: Sequence[Outcome], load: Callable[[Outcome], AdaptedModel]
 ) -> tuple[dict[str, float], list[str]]:
     """{contender: median over rounds of its time / the reference's}, and notes on what could not be measured.
 
@@ -32,7 +34,7 @@ def measure_latencies(
         if pair is None:
             continue
         try:
-            found[contender] = _ratio(*(_forward(load(one), one) for one in pair), rounds)
+            found[contender] = _ratio(*(_forward(load(one), one) for one in pair))
         except PipelineError as error:
             notes.append(f"Latency of {contender} was not measured: {error.what}.")
     return found, notes
@@ -85,14 +87,15 @@ def given_rows(outcome: Outcome, count: int) -> list[Any]:
     return [row[fields[0]] if len(fields) == 1 else tuple(row[key] for key in fields) for row in rows]
 
 
-def _ratio(reference: Callable[[], None], contender: Callable[[], None], rounds: int) -> float:
+def _ratio(reference: Callable[[], None], contender: Callable[[], None]) -> float:
     for _ in range(WARM_UP):
         reference()
         contender()
-    ratios = []
-    for turn in range(rounds):
+    ratios: list[float] = []
+    started = time.perf_counter()
+    while len(ratios) < FEWEST or (len(ratios) < MOST and time.perf_counter() - started < SECONDS):
         # Who goes first changes, so that neither always finds the other's caches.
-        order = (reference, contender) if turn % 2 == 0 else (contender, reference)
+        order = (reference, contender) if len(ratios) % 2 == 0 else (contender, reference)
         took = {one: _seconds(one) for one in order}
         ratios.append(took[contender] / took[reference])
     return median(ratios)

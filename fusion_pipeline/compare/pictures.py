@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fusion_pipeline.compare import plots
 from fusion_pipeline.compare.report import Report
+from fusion_pipeline.compare.words import short
 from fusion_pipeline.reporting.heatmap import draw_weights
 
 if TYPE_CHECKING:
@@ -72,6 +73,19 @@ def _wanted(report: Report) -> dict[str, tuple[str, Callable[[], Figure]]]:
     if report.weights:
         found["fusion_weights"] = (
             "What the fusions listened to: mean weight of each adapter, by layer from the bottom up",
-            lambda: draw_weights(report.weights),
+            lambda: draw_weights(_short_names(report.weights)),
         )
     return found
+
+
+def _short_names(weights: dict[str, Any]) -> dict[str, Any]:
+    """Names that fit under a column, where they stay different."""
+    return {
+        short(task): {site: told | {"weights": _shortened(told["weights"])} for site, told in sites.items()}
+        for task, sites in weights.items()
+    }
+
+
+def _shortened(weights: dict[str, float]) -> dict[str, float]:
+    names = {name: short(name, 20) for name in weights}
+    return weights if len(set(names.values())) < len(names) else {names[n]: w for n, w in weights.items()}

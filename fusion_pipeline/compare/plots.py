@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fusion_pipeline.compare.comparing import OPEN, Comparison
 from fusion_pipeline.compare.curves import Curve
 from fusion_pipeline.compare.summary import Row
-from fusion_pipeline.compare.words import points
+from fusion_pipeline.compare.words import count, points, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,6 @@ _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.grid": True,
     "grid.color": "#e4e4e4",
     "axes.axisbelow": True,
     "legend.frameon": False,
@@ -80,9 +79,11 @@ def forest(comparisons: Sequence[Comparison]) -> Figure:
             points(d.mean), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8
         )
     axis.axvline(0, color="#444444", lw=1)
-    axis.set_yticks(range(len(comparisons)), [f"{c.target}: {c.contender}{_size(c)}" for c in comparisons])
+    axis.set_yticks(
+        range(len(comparisons)), [short(f"{c.target}: {c.contender}{_size(c)}") for c in comparisons]
+    )
     axis.set_ylim(len(comparisons) - 0.4, -0.6)
-    axis.grid(axis="y", visible=False)
+    axis.grid(axis="x")
     axis.set_xlabel(f"difference to {comparisons[0].reference} on test, points (95 % interval)")
     return figure
 
@@ -102,11 +103,7 @@ def against(rows: Sequence[Row], of: Callable[[Row], float | None], label: str, 
             axis.errorbar(
                 cost, mean, deviation, color=colour, marker=marker, ms=7, capsize=2, lw=1, label=row.contender
             )
-        if log:
-            axis.set_xscale("log")
-        axis.set_title(target, loc="left", fontweight="bold", fontsize=10)
-        axis.set_ylabel(f"test {own[0][0].metric}, %")
-        axis.set_xlabel(label)
+        _axis(axis, target, label, f"test {own[0][0].metric}, %", log=log)
     _legend(figure, axes)
     return figure
 
@@ -124,27 +121,38 @@ def lines(curves: Sequence[Curve], x_label: str, y_label: str, *, log: bool) -> 
             high = [100 * (m + d) for m, d in zip(curve.mean, curve.deviation, strict=True)]
             axis.fill_between(curve.x, low, high, color=colour, alpha=0.15, lw=0)
             axis.plot(curve.x, mean, color=colour, marker=marker, ms=5, lw=1.5, label=curve.contender)
-        if log:
-            axis.set_xscale("log")
-        axis.set_title(target, loc="left", fontweight="bold", fontsize=10)
-        axis.set_xlabel(x_label)
-        axis.set_ylabel(y_label)
+        _axis(axis, target, x_label, y_label, log=log)
     _legend(figure, axes)
     return figure
 
 
-def _panels(count: int, *, width: float = 3.7, height: float = 3.1) -> tuple[Figure, list[Axes]]:
+def _axis(axis: Axes, title: str, x_label: str, y_label: str, *, log: bool) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.grid(visible=True)
+    axis.set_title(title, loc="left", fontweight="bold", fontsize=10)
+    axis.set_xlabel(x_label)
+    axis.set_ylabel(y_label)
+    if log:
+        axis.set_xscale("log")
+        # 200 k, 5 M: powers of ten would be formulas.
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(int(value))))
+        axis.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _panels(number: int, *, width: float = 3.7, height: float = 3.1) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure
 
-    columns = min(count, 2)
-    rows = -(-count // columns)
+    columns = min(number, 2)
+    rows = -(-number // columns)
     figure = Figure(
-        figsize=(width if count == 1 and width > 5 else width * columns, height * rows), layout="constrained"
+        figsize=(width if number == 1 and width > 5 else width * columns, height * rows), layout="constrained"
     )
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for spare in axes[count:]:
+    for spare in axes[number:]:
         spare.set_visible(False)
-    return figure, axes[:count]
+    return figure, axes[:number]
 
 
 def _styles(contenders: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -158,7 +166,7 @@ def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     # A leading underscore would hide a name.
-    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=min(len(found), 4))
+    figure.legend(found.values(), map(short, found), loc="outside lower center", ncols=min(len(found), 4))
 
 
 def _size(one: Comparison) -> str:

@@ -10,17 +10,7 @@ from fusion_pipeline.compare.report import Report
 from fusion_pipeline.compare.sections import point_of, result_table
 
 # What fits on a screen; the files have the rest.
-_SHOWN = (
-    "target",
-    "contender",
-    "train",
-    "test %",
-    "difference",
-    "verdict",
-    "trainable",
-    "training",
-    "latency",
-)
+_SHOWN = ("target", "contender", "train", "test %", "difference", "verdict", "trainable", "latency")
 
 
 def show(console: Console, report: Report) -> None:
@@ -31,7 +21,8 @@ def show(console: Console, report: Report) -> None:
     for index in shown:
         table.add_column(found.header[index], justify="left" if index < found.left else "right")
     for row in found.rows:
-        table.add_row(*(escape(row[index]) for index in shown))
+        # The interval is in the sentence below.
+        table.add_row(*(escape(row[index].partition(" (")[0]) for index in shown))
     console.print(table)
     for one in report.tested:
         point = point_of(one, len(report.tested))

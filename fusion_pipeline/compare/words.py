@@ -61,6 +61,11 @@ def listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
 
 
+def short(name: str, longest: int = 32) -> str:
+    """A name that fits beside a plot."""
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
 def plural(number: int, word: str) -> str:
     """1 seed, 5 seeds."""
     return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"

@@ -1,4 +1,5 @@
 "use strict";
+document.documentElement.classList.add("scripted");
 // A click on a column's head sorts by it: as numbers where its cells begin with numbers, else as words.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.querySelectorAll("th")];
