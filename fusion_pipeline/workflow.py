@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -35,6 +36,8 @@ from fusion_pipeline.training.fit import Fit, FitSpec, fit
 from fusion_pipeline.training.reuse import lower_layers
 from fusion_pipeline.training.scoring import TaskOutputs, is_ragged
 
+# The command that a worker process is part of.
+COMMAND = "FUSION_PIPELINE_COMMAND"
 Writer = Callable[[Path], None]
 Fitting = Callable[[FitSpec, dict[str, list[Encoded]]], Fit]
 
@@ -296,6 +299,8 @@ def show_token_notes(run: Run, splits: dict[str, list[Encoded]], tasks: Sequence
 
 def command_line() -> str:
     """The command that is running, as a person would type it."""
+    if COMMAND in os.environ:
+        return os.environ[COMMAND]
     # orig_argv: Hydra and the command line rewrite sys.argv.
     given = sys.orig_argv[sys.orig_argv.index("-m") + 2 :] if "-m" in sys.orig_argv else sys.argv[1:]
     return " ".join(["python -m fusion_pipeline", *(shlex.quote(argument) for argument in given)])

@@ -17,6 +17,8 @@ from fusion_pipeline.errors import PipelineError, did_you_mean
 from fusion_pipeline.registry import ConfigError, groups, options
 
 COMPOSING = (HydraException, OmegaConfBaseException, yaml.YAMLError)
+# Launchers that come with an extra of ours.
+_EXTRAS = {"joblib": "parallel", "submitit_local": "slurm", "submitit_slurm": "slurm"}
 _KEY = re.compile(r"Could not override '(?P<key>[^']+)'")
 _PARENT = re.compile(r"In '(?P<parent>[^']+)'")
 
@@ -41,6 +43,9 @@ def _missing_option(error: MissingConfigException) -> ConfigError:
     where = f"{group}={name}" + (
         f" in {parent['parent']}.yaml" if parent and parent["parent"] != "config" else ""
     )
+    if group == "hydra/launcher" and name in _EXTRAS:
+        hint = f"pip install 'fusion-pipeline[{_EXTRAS[name]}]'"
+        return ConfigError(f"the launcher '{name}' is not installed", where=where, hint=hint)
     known = [option for option in error.options or options(group) if option != name]
     return ConfigError(f"there is no {group} '{name}'", where=where, hint=did_you_mean(name, known))
 

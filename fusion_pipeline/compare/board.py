@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,11 @@ class Board:
         entry.folder, entry.reused = folder, reused
         return entry
 
+    def postpone(self, key: str) -> None:
+        """Puts a run at the end of the queue."""
+        self.entries[key] = self.entries.pop(key)
+        self.entries[key].state = WAITING
+
     def decided(self, planned: Planned) -> Planned:
         """The run with the learning rate whose trial was best on validation, the first of equals."""
         scores = [(self.validation(key), key) for key in planned.trials]
@@ -87,8 +92,9 @@ class Board:
         entry = self.entries[key]
         if entry.state != DONE or entry.folder is None:
             return None
-        metrics = read_metrics(entry.folder)
-        return float(metrics["validation"][self.tasks[entry.planned.task].metric])
+        found = score(read_metrics(entry.folder), "validation", self.tasks[entry.planned.task])
+        assert found is not None
+        return found
 
     def choices(self) -> list[dict[str, Any]]:
         """How each learning rate was chosen: every trial's validation score, and no test score."""
@@ -144,3 +150,10 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     """An artefact's metrics.json."""
     found: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     return found
+
+
+def score(metrics: Mapping[str, Any], split: str, task: TaskSpec) -> float | None:
+    """The task's primary metric; where several tasks were trained jointly, it bears the task's name."""
+    values = metrics.get(split) or {}
+    found = values.get(f"{task.name}/{task.metric}", values.get(task.metric))
+    return None if found is None else float(found)

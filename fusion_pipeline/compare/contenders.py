@@ -55,11 +55,13 @@ def find_contenders(run: Run, spec: CompareSpec) -> list[Contender]:
     """All contenders in order; a name, section or source that is not there is refused."""
     for name in spec.settings:
         _check_settings(run, spec, name)
+        _settings(spec, name, [])
     for name in spec.learning_rates:
         if name != DEFAULT and name not in {*_options(), *spec.settings}:
             raise _unknown(name, [*_options(), *spec.settings, DEFAULT], "compare.learning_rates")
     found = [_contender(run, spec, name) for name in spec.contenders]
     _check_trials(found)
+    _check_typed(run, found)
     return found
 
 
@@ -67,6 +69,7 @@ def _contender(run: Run, spec: CompareSpec, name: str) -> Contender:
     settings = _settings(spec, name, [])
     option = settings["like"]
     group = next((group for group in PLACES if option in options(group)), STAGE1)
+    own = settings["own_adapter"]
     only = as_list(settings["adapters"], where=f"compare.settings.{name}.adapters") or None
     return Contender(
         name=name,
@@ -74,7 +77,7 @@ def _contender(run: Run, spec: CompareSpec, name: str) -> Contender:
         option=option,
         sources=_sources(group, option),
         only=None if only is None else _known(only, run.names("adapters"), name),
-        own_adapter=bool(settings["own_adapter"]),
+        own_adapter=spec.own_adapter and group == "fusion" if own is None else own,
         overlay={key: value for key, value in settings.items() if key not in _OWN},
         rates=spec.rates(name),
     )
@@ -83,7 +86,7 @@ def _contender(run: Run, spec: CompareSpec, name: str) -> Contender:
 def _settings(spec: CompareSpec, name: str, seen: Sequence[str]) -> dict[str, Any]:
     """A contender's settings over those of what it is like; `like` ends as the name of a yaml."""
     own = dict(spec.settings.get(name) or {})
-    base: dict[str, Any] = {"like": name, "adapters": None, "own_adapter": spec.own_adapter}
+    base: dict[str, Any] = {"like": name, "adapters": None, "own_adapter": None}
     like = own.pop("like", None)
     if like is None and name not in _options():
         raise _unknown(name, [*_options(), *spec.settings], "contenders")
@@ -118,6 +121,18 @@ def check_sections(run: Run, overlay: Mapping[str, Any], where: str, *, extra: S
             raise ConfigError(f"there is no option '{key}'", where=f"{where}.{key}", hint=hint)
         if not isinstance(value, dict):
             raise ConfigError(f"{value!r} cannot stand for the options of '{key}'", where=f"{where}.{key}")
+
+
+def _check_typed(run: Run, contenders: Sequence[Contender]) -> None:
+    """Refuses what the command line says of a fusion that does not take part."""
+    for key in run.typed:
+        group = key.partition(".")[0]
+        if group not in PLACES:
+            continue
+        chosen = run.typed.get(group, (run.config.get(group) or {}).get("kind"))
+        if (group, chosen) not in {(one.group, one.option) for one in contenders}:
+            hint = f"contenders=[…,{chosen}], or compare.settings.CONTENDER.{group}.…"
+            raise ConfigError(f"no contender is '{chosen}'", where=key, hint=hint)
 
 
 def _check_trials(contenders: Sequence[Contender]) -> None:

@@ -11,8 +11,17 @@ from collections import deque
 from pathlib import Path
 from queue import SimpleQueue
 
-from fusion_pipeline.compare.ticket import Finished, Ticket, execute
+from fusion_pipeline.compare.launched import Launched, is_launched
+from fusion_pipeline.compare.ticket import Executor, Finished, Ticket, execute
 from fusion_pipeline.registry import config_dirs
+from fusion_pipeline.workflow import COMMAND, command_line
+
+
+def choose_executor(count: int) -> Executor:
+    """Hydra's launcher where the command line names one, else processes, or this one."""
+    if is_launched():
+        return Launched()
+    return Here() if count == 1 else Processes(count)
 
 
 class Here:
@@ -101,6 +110,7 @@ class _Worker:
         message = {
             "key": ticket.key,
             "config": ticket.config,
+            "folder": str(ticket.folder),
             "log": str(ticket.log),
             "config_dirs": [str(folder) for folder in config_dirs()[1:]],
         }
@@ -125,7 +135,7 @@ class _Worker:
 def _environment(number: int, count: int) -> dict[str, str]:
     """This one's, with a share of the threads, and one of the devices where several are visible."""
     threads = int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
-    own = {"OMP_NUM_THREADS": str(max(threads // count, 1))}
+    own = {"OMP_NUM_THREADS": str(max(threads // count, 1)), COMMAND: command_line()}
     devices = [one for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
     if len(devices) > 1:
         own["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]

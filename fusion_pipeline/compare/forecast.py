@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from rich.table import Table
 
 from fusion_pipeline.compare.board import DONE, Board, Entry, read_metrics
-from fusion_pipeline.compare.plan import SOURCE
+from fusion_pipeline.compare.plan import SOURCE, TRIAL, Planned
 from fusion_pipeline.compare.progress import Estimate, clock
 from fusion_pipeline.compare.running import Comparison
 from fusion_pipeline.run import Run
 
 
-def show_forecast(run: Run, comparison: Comparison) -> None:
-    """Prints the plan as a table, with the time it may take where runs like these are there already."""
+def show_forecast(run: Run, comparison: Comparison) -> list[Planned]:
+    """Prints the plan as a table, with the time it may take where runs like these are there; what is left to run."""
     board, estimate = _looked_up(comparison), Estimate()
     for entry in board.entries.values():
         if entry.state == DONE and entry.folder is not None:
@@ -36,6 +36,7 @@ def show_forecast(run: Run, comparison: Comparison) -> None:
     table.add_section()
     table.add_row("all", "", *_counts(board.entries.values(), estimate, comparison.workshop.spec.parallel))
     run.console.print(table)
+    return [entry.planned for entry in board.entries.values() if entry.state != DONE]
 
 
 def _looked_up(comparison: Comparison) -> Board:
@@ -58,7 +59,7 @@ def _group(entry: Entry) -> tuple[str, str]:
     size = "" if planned.train_size is None else f", {planned.train_size} rows"
     if planned.role == SOURCE:
         return "source adapters", planned.task + size
-    rates = ", learning rates" if planned.role == "trial" else ""
+    rates = ", learning rates" if planned.role == TRIAL else ""
     return planned.task, planned.contender + size + rates
 
 

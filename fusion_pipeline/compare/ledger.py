@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from fusion_pipeline import store
-from fusion_pipeline.compare.board import Board, Entry, read_metrics
+from fusion_pipeline.compare.board import Board, Entry, read_metrics, score
 from fusion_pipeline.compare.plan import TRIAL
 from fusion_pipeline.store import Manifest
+from fusion_pipeline.tasks.spec import TaskSpec
 
 COLUMNS = (
     "role",
@@ -48,12 +49,12 @@ def config_hash(folder: Path) -> str:
     return hashlib.sha256(config.encode()).hexdigest()[:12]
 
 
-def row(entry: Entry, metric: str) -> dict[str, Any]:
+def row(entry: Entry, task: TaskSpec) -> dict[str, Any]:
     """A finished run as a row; a trial has no test score, because nothing may be chosen by it."""
     planned, folder = entry.planned, entry.folder
     assert folder is not None
     metrics = read_metrics(folder)
-    tested = metrics.get("test", {}).get(metric) if planned.role != TRIAL else None
+    tested = None if planned.role == TRIAL else score(metrics, "test", task)
     parameters = metrics.get("parameters", {})
     values = {
         "role": planned.role,
@@ -63,8 +64,8 @@ def row(entry: Entry, metric: str) -> dict[str, Any]:
         "stage1_seed": planned.stage1_seed,
         "train_size": planned.train_size,
         "learning_rate": planned.learning_rate,
-        "metric": metric,
-        "validation": metrics["validation"][metric],
+        "metric": task.metric,
+        "validation": score(metrics, "validation", task),
         "test": tested,
         "trainable": parameters.get("trainable"),
         "stored": parameters.get("stored"),

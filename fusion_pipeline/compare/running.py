@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fusion_pipeline.compare.board import DONE, FAILED, RUNNING, Board, Entry, read_metrics
-from fusion_pipeline.compare.executors import Here, Processes
+from fusion_pipeline.compare.executors import choose_executor
 from fusion_pipeline.compare.jobs import Prepared, Workshop
 from fusion_pipeline.compare.ledger import add_row, config_hash, replace_text, row, write_plan
+from fusion_pipeline.compare.notes import notes
 from fusion_pipeline.compare.plan import RUN
 from fusion_pipeline.compare.progress import Estimate, View
 from fusion_pipeline.compare.results import Outcome
 from fusion_pipeline.compare.ticket import Executor, Finished, Ticket
 from fusion_pipeline.errors import PipelineError
+
+_PATIENCE = 5.0  # seconds before a run that another process is at is tried again
 
 
 @dataclass
@@ -32,9 +36,7 @@ class Comparison:
     def execute(self) -> None:
         """Runs everything; a run that fails takes only those along that need it."""
         view = View(len(self.board.entries))
-        executor: Executor = (
-            Here() if self.workshop.spec.parallel == 1 else Processes(self.workshop.spec.parallel)
-        )
+        executor = choose_executor(self.workshop.spec.parallel)
         under_way: dict[str, Prepared] = {}
         try:
             while self.board.open:
@@ -59,7 +61,9 @@ class Comparison:
                     again = True
                 elif executor.room > 0 and not _same_folder(prepared, under_way):
                     entry.state, under_way[key] = RUNNING, prepared
-                    executor.start(Ticket(key=key, config=prepared.config, log=self.log(key)))
+                    executor.start(
+                        Ticket(key=key, config=prepared.config, folder=prepared.folder, log=self.log(key))
+                    )
         view.running(self._settled(), list(under_way), self._rest())
 
     def _prepare(self, key: str) -> Prepared:
@@ -69,6 +73,12 @@ class Comparison:
         return self.prepared[key]
 
     def _end(self, prepared: Prepared, finished: Finished, view: View) -> None:
+        if finished.busy:
+            # Another comparison makes it: look again when something else is done, or after a while.
+            self.board.postpone(finished.key)
+            del self.prepared[finished.key]
+            time.sleep(_PATIENCE)
+            return
         self._settle(finished.key, prepared, finished, view, reused=False)
         self._save()
 
@@ -84,7 +94,7 @@ class Comparison:
 
     def _keep(self, entry: Entry) -> None:
         """A row in results.csv and, where there is one, in the study's file."""
-        values = row(entry, self.board.tasks[entry.planned.task].metric)
+        values = row(entry, self.board.tasks[entry.planned.task])
         add_row(self.folder / "results.csv", values)
         if self.workshop.spec.study is not None:
             add_row(Path(self.workshop.spec.study).expanduser(), values)
@@ -132,7 +142,8 @@ class Comparison:
         if outcomes:
             from fusion_pipeline.compare.reporting import write_report
 
-            write_report(self.workshop.run, self.workshop.spec, outcomes, self.folder)
+            run, spec = self.workshop.run, self.workshop.spec
+            write_report(run, spec, outcomes, self.folder, notes=notes(self), latency=spec.latency)
             _add_to_json(self.folder / "results.json", self.folder / "plan.json")
         failed = self.board.failed()
         if failed:

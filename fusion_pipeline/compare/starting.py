@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fusion_pipeline.compare.board import Board
+from fusion_pipeline.compare.checking import check_runs, rehearse
 from fusion_pipeline.compare.contenders import Contender, check_sections
 from fusion_pipeline.compare.forecast import show_forecast
 from fusion_pipeline.compare.jobs import Workshop
@@ -19,8 +20,8 @@ from fusion_pipeline.tasks.data import TaskData, load_tasks
 
 def compare(run: Run, spec: CompareSpec, contenders: Sequence[Contender]) -> None:
     """All data and configs are checked first; then sources, contenders, report."""
-    sources, targets = (_load(run, key) for key in ("adapters", "target"))
     check_sections(run, spec.sources, "compare.sources")
+    sources, targets = (_load(run, key) for key in ("adapters", "target"))
     names = [data.spec.name for data in targets]
     rows = {data.spec.name: data.sizes["train"] for data in targets}
     planned = plan(spec, contenders, targets=names, sources=[data.spec.name for data in sources], rows=rows)
@@ -31,6 +32,7 @@ def compare(run: Run, spec: CompareSpec, contenders: Sequence[Contender]) -> Non
         values=_values(run, sources, targets),
         name=run.artefact_name(safe_name("+".join(names))),
     )
+    check_runs(workshop, planned)
     without = left_out(contenders, names, [data.spec.name for data in sources])
     _say(run, spec, rows, without)
     comparison = Comparison(
@@ -39,7 +41,7 @@ def compare(run: Run, spec: CompareSpec, contenders: Sequence[Contender]) -> Non
         folder=run.output_root / "compare" / workshop.name,
         left_out=without,
     )
-    show_forecast(run, comparison)
+    rehearse(workshop, show_forecast(run, comparison))
     if run.dry_run:
         run.console.print("dry run: everything was checked, nothing was trained or written")
         return

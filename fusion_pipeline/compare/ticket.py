@@ -14,24 +14,27 @@ from typing import Any, Protocol
 from fusion_pipeline.cli.report import explain
 from fusion_pipeline.registry import locate
 from fusion_pipeline.run import Run
+from fusion_pipeline.store import BusyError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ticket:
-    """A run that may start: its key, its whole config, and the file that gets what it prints."""
+    """A run that may start: its key, its whole config, its artefact's folder, the file that gets what it prints."""
 
     key: str
     config: dict[str, Any]
+    folder: Path
     log: Path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """How a run ended: nothing, or what went wrong."""
+    """How a run ended: nothing, or what went wrong. `busy`: another process is at it, and it may be tried again."""
 
     key: str
     error: str | None
     seconds: float
+    busy: bool = False
 
 
 class Executor(Protocol):
@@ -57,16 +60,16 @@ class Executor(Protocol):
 
 def execute(ticket: Ticket) -> Finished:
     """Runs the stage; whatever it raises becomes a text. Ctrl-C goes through."""
-    started, error = time.monotonic(), None
+    started, error, busy = time.monotonic(), None, False
     with _into(ticket.log):
         try:
             stage = locate(str(ticket.config["stage"]["_target_"]), where="stage")
             stage(Run.from_config(ticket.config))
         except Exception as problem:  # noqa: BLE001 (the other runs of a comparison go on)
-            error = explain(problem).render()
+            error, busy = explain(problem).render(), isinstance(problem, BusyError)
             print(f"error: {error}")
     _forget()
-    return Finished(key=ticket.key, error=error, seconds=time.monotonic() - started)
+    return Finished(key=ticket.key, error=error, seconds=time.monotonic() - started, busy=busy)
 
 
 @contextmanager

@@ -30,7 +30,12 @@ def main() -> None:
         message = json.loads(line)
         for folder in message["config_dirs"]:
             add_config_dir(folder)
-        ticket = Ticket(key=message["key"], config=message["config"], log=Path(message["log"]))
+        ticket = Ticket(
+            key=message["key"],
+            config=message["config"],
+            folder=Path(message["folder"]),
+            log=Path(message["log"]),
+        )
         answers.write(json.dumps(asdict(execute(ticket))) + "\n")
         answers.flush()
 

@@ -7,7 +7,7 @@ from fusion_pipeline.store.compare import same_config
 from fusion_pipeline.store.disk import as_disk_error, disk_errors
 from fusion_pipeline.store.find import artefacts, find
 from fusion_pipeline.store.integrity import verify
-from fusion_pipeline.store.locks import lock
+from fusion_pipeline.store.locks import BusyError, lock
 from fusion_pipeline.store.manifest import FORMAT, KINDS, MANIFEST, Manifest
 from fusion_pipeline.store.names import check_name, safe_name
 from fusion_pipeline.store.publish import publish
@@ -17,6 +17,7 @@ __all__ = [
     "FORMAT",
     "KINDS",
     "MANIFEST",
+    "BusyError",
     "Manifest",
     "artefacts",
     "as_disk_error",

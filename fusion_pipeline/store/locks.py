@@ -20,6 +20,10 @@ from fusion_pipeline.store.leftovers import recover
 _held: set[Path] = set()
 
 
+class BusyError(PipelineError):
+    """Another process writes the folder; later it may be free, or hold what was wanted."""
+
+
 @contextmanager
 def lock(folder: str | Path) -> Iterator[None]:
     """Holds the right to write `folder` (which need not exist); a second process gets a PipelineError.
@@ -54,7 +58,7 @@ def _acquire(path: Path, target: Path) -> int:
             holder = _holder(descriptor)
             os.close(descriptor)
             hint = "wait for it, or give this run another name="
-            raise PipelineError(
+            raise BusyError(
                 f"another run is writing this folder ({holder})", where=str(target), hint=hint
             ) from error
         if _is_current(descriptor, path):

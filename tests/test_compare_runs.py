@@ -1,0 +1,241 @@
+"""Comparisons for real, on a toy backbone: what is run, what is found again, what is chosen, what is kept."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+from comparing import Comparing, write_task
+
+from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.registry import ConfigError
+from fusion_pipeline.store import Manifest
+from fusion_pipeline.training.trainer import PipelineTrainer
+
+HERE = Path(__file__).resolve().parent
+
+
+@pytest.fixture
+def comparing(tmp_path):
+    return Comparing(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["contenders=[singel]"], "did you mean 'single'"),
+        (["seeds=0"], "seeds"),
+        (["seeds=[1,1]"], "seeds"),
+        (["compare.settings.singel.trainer.max_steps=3"], "did you mean 'single'"),
+        (["compare.settings.single.trianer.max_steps=3"], "did you mean 'trainer'"),
+        (["compare.settings.single.trainer.max_stps=3"], "did you mean 'max_steps'"),
+        (["compare.settings.adapterfusion.fusion.temprature=3"], "did you mean 'temperature'"),
+        (["compare.settings.mine.like=adapterfusoin"], "did you mean 'adapterfusion'"),
+        (["compare.settings.adapterfusion.adapters=[c]"], "one of: a, b"),
+        (["compare.learning_rates.single=[1e-3]"], "different numbers of learning rates"),
+        (["compare.learning_rates.default=[1e-3,1e-3]"], "no grid"),
+        (["compare.sources.trianer.max_steps=3"], "did you mean 'trainer'"),
+        (["fusion=scalearn"], "no contender is 'scalearn'"),
+    ],
+)
+def test_a_mistake_is_refused_before_anything_is_trained(comparing, words, says):
+    with pytest.raises((ConfigError, PipelineError), match=None) as caught:
+        comparing(*words)
+    assert says in str(caught.value)
+    assert comparing.artefacts() == {}
+
+
+def test_a_fusion_that_cannot_be_built_is_refused_by_the_dry_run(comparing):
+    with pytest.raises(ConfigError, match="contender attention"):
+        comparing("dry_run=true", "compare.settings.attention.fusion.heads=5", contenders="attention")
+
+
+def test_a_dry_run_shows_what_is_there_and_what_is_not_and_writes_nothing(comparing, capsys):
+    comparing("dry_run=true", seeds="2")
+    assert "8" in capsys.readouterr().out
+    assert not comparing.out.exists()
+
+
+def test_a_new_contender_and_a_new_seed_run_what_is_missing_and_rows_only_grow(comparing):
+    comparing("stage1_seeds=1")
+    before, rows = comparing.artefacts(), comparing.rows()
+    comparing(
+        "stage1_seeds=1", f"compare.study={comparing.out}/study.csv", contenders="single,scalearn", seeds="2"
+    )
+    after = comparing.artefacts()
+    assert {key: after[key] for key in before} == before
+    new = {"baselines/t-single-seed1", "fusion/t-scalearn-seed0", "fusion/t-scalearn-seed1"}
+    assert {
+        key.replace("adapters/t-single", "baselines/t-single") for key in after.keys() - before.keys()
+    } == new
+    assert comparing.rows()[: len(rows)] == rows
+    assert len(comparing.rows()) == len(rows) + 3
+    assert len((comparing.out / "study.csv").read_text().splitlines()) == 1 + 2 + 4
+    comparing("stage1_seeds=1", contenders="single,scalearn", seeds="2")
+    assert comparing.artefacts() == after
+    assert len(comparing.rows()) == len(rows) + 3
+
+
+def test_other_settings_get_artefacts_of_their_own_and_both_are_found_again(comparing):
+    comparing()
+    first = comparing.artefacts()
+    comparing(steps=3)
+    both = comparing.artefacts()
+    assert len(both) == 2 * len(first)
+    assert {key: both[key] for key in first} == first
+    comparing()
+    comparing(steps=3)
+    assert comparing.artefacts() == both
+
+
+def test_adapters_that_stage_1_trained_are_used(comparing):
+    tiny.stage("stage=adapters", "task=a", "trainer.max_steps=2", *comparing.words()[1:4])
+    comparing()
+    assert "adapters/a-seed0" not in comparing.artefacts()
+    parents = Manifest.read(comparing.out / "fusion" / "t-adapterfusion-seed0").parents
+    assert [parent["name"] for parent in parents] == ["a", "b-seed0"]
+
+
+def test_what_is_typed_wins_over_settings_from_files_and_a_typed_setting_over_that(comparing, tmp_path):
+    comparing("experiment=demo", "trainer.num_train_epochs=1", steps=-1)
+    config = Manifest.read(comparing.out / "fusion" / "t-adapterfusion-seed0").config
+    assert config["trainer"]["num_train_epochs"] == 1
+    comparing(
+        "experiment=demo",
+        "trainer.num_train_epochs=1",
+        "compare.settings.adapterfusion.trainer.num_train_epochs=2",
+        "output_root=" + str(tmp_path / "other"),
+        steps=-1,
+    )
+    config = Manifest.read(tmp_path / "other" / "fusion" / "t-adapterfusion-seed0").config
+    assert config["trainer"]["num_train_epochs"] == 2
+
+
+def test_variants_differ_in_what_their_settings_say(comparing):
+    comparing(
+        "compare.settings.hot.like=adapterfusion",
+        "compare.settings.hot.fusion.temperature=4",
+        "compare.settings.own.like=hot",
+        "compare.settings.own.own_adapter=true",
+        contenders="adapterfusion,hot,own",
+    )
+    made = {
+        name: Manifest.read(comparing.out / "fusion" / f"t-{name}-seed0")
+        for name in ("adapterfusion", "hot", "own")
+    }
+    assert [one.config["fusion"]["temperature"] for one in made.values()] == [1.0, 4, 4]
+    assert [len(one.parents) for one in made.values()] == [2, 2, 3]
+
+
+def test_learning_rates_are_chosen_on_validation_even_where_test_says_the_opposite(comparing):
+    # A rate that learns nothing says what the untrained head says, one that learns says the frequent class: for one
+    # of the two targets that is another one, and on test it is the rare one.
+    for name in ("no", "yes"):
+        write_task(comparing.data, f"mostly_{name}", mostly=name)
+    comparing(
+        "target=[mostly_no,mostly_yes]",
+        "compare.learning_rates.default=[1e-9,3e-2]",
+        contenders="single",
+        steps=9,
+    )
+    found = comparing.json("results.json")["learning_rates"]
+    better = [one for one in found if one["trials"][1]["validation"] > one["trials"][0]["validation"]]
+    assert len(better) == 1
+    target = better[0]["task"]
+    rows = [row for row in comparing.rows() if row["target"] == target]
+    trials, (run,) = rows[:2], rows[2:]
+    tested = [tiny.metrics(comparing.out / row["artefact"])["test"]["accuracy"] for row in trials]
+    assert tested[0] > tested[1]
+    assert run["learning_rate"] == "0.03"
+    assert run["artefact"] == trials[1]["artefact"]
+    assert [row["test"] for row in trials] == ["", ""]
+    assert len(comparing.artefacts()) == 4
+
+
+def test_few_examples_are_nested_and_leave_validation_and_test_whole(comparing):
+    comparing("train_sizes=[4,8,null]", contenders="single", seeds="2")
+    folders = {(row["seed"], row["train_size"]): comparing.out / row["artefact"] for row in comparing.rows()}
+    sizes = {key: tiny.metrics(folder)["examples"] for key, folder in folders.items()}
+    assert {key: value["train"] for key, value in sizes.items()} == {
+        (seed, size): int(size or 24) for seed in ("0", "1") for size in ("4", "8", "")
+    }
+    assert {(value["validation"], value["test"]) for value in sizes.values()} == {(24, 24)}
+    # The same data are found again when it is scored.
+    tiny.stage("stage=evaluate", f"run={folders['1', '4']}", *comparing.words()[1:4])
+
+
+def test_a_failed_run_takes_only_those_along_that_need_it(comparing, capsys):
+    words = (
+        "compare.settings.scalearn.trainer.learning_rate=1e30",
+        "compare.settings.scalearn.trainer.max_grad_norm=0",
+    )
+    with pytest.raises(PipelineError, match="t-scalearn-seed0") as caught:
+        comparing(*words, contenders="single,scalearn,weighted", steps=12)
+    assert "1 of 5 runs failed" in str(caught.value)
+    assert {row["contender"] for row in comparing.rows() if row["role"] == "run"} == {"single", "weighted"}
+    missing = comparing.json("results.json")["missing"]
+    assert [one["contender"] for one in missing] == ["scalearn"]
+    assert missing[0]["error"]
+    assert (comparing.out / "compare" / "c" / "logs" / "t-scalearn-seed0.log").read_text().count(
+        "error:"
+    ) == 1
+
+
+def test_a_failed_source_is_the_reason_that_is_given(comparing):
+    words = ("compare.sources.trainer.learning_rate=1e30", "compare.sources.trainer.max_grad_norm=0")
+    with pytest.raises(PipelineError, match="3 of 4 runs failed"):
+        comparing(*words, steps=12)
+    (missing,) = comparing.json("results.json")["missing"]
+    assert "the source adapter a-seed0 failed" in missing["error"]
+
+
+def test_a_killed_comparison_goes_on_where_it_was(comparing, monkeypatch):
+    often = [f"trainer.{key}=2" for key in ("eval_steps", "save_steps")]
+    often += [f"trainer.{key}=steps" for key in ("eval_strategy", "save_strategy")]
+    words = comparing.words(*often, "compare.sources.trainer.max_steps=4", steps=8)
+    killed = subprocess.run(
+        [sys.executable, str(HERE / "stopped_run.py"), "saving", "6", *map(str, words)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent)])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    before = comparing.artefacts()
+    assert set(before) == {"adapters/a-seed0", "adapters/b-seed0"}
+    assert len(comparing.rows()) == 2
+    steps = []
+    train = PipelineTrainer.training_step
+
+    def counted(self, *args, **kwargs):
+        steps.append(self.state.global_step)
+        return train(self, *args, **kwargs)
+
+    monkeypatch.setattr(PipelineTrainer, "training_step", counted)
+    tiny.stage(*words)
+    assert steps == [4, 5, 6, 7, *range(8)]
+    after = comparing.artefacts()
+    assert {key: after[key] for key in before} == before
+    assert len(comparing.rows()) == 4
+
+
+def test_runs_side_by_side_leave_what_runs_one_after_the_other_leave(comparing, tmp_path):
+    comparing("compare.parallel=2")
+    both = comparing.artefacts()
+    assert len(both) == 4
+    rows = comparing.rows()
+    comparing(f"output_root={tmp_path / 'alone'}")
+    assert len(rows) == 4
+    alone = Comparing.__new__(Comparing)
+    alone.out = tmp_path / "alone"
+
+    def scores(found):
+        return {
+            (row["role"], row["target"], row["contender"]): (row["validation"], row["config_hash"])
+            for row in found
+        }
+
+    assert scores(rows) == scores(alone.rows())
