@@ -14,8 +14,8 @@ from fusion_pipeline.run import Run, as_list
 # Config groups whose options are contenders, in the order they are looked in → where their artefacts lie. The group is
 # the stage's name, too.
 PLACES = {"baseline": "baselines", "fusion": "fusion"}
-# The target's own adapter is what stage 1 trains.
-STAGE1, OWN = "adapters", "single"
+# The stage that trains source adapters, and where they lie.
+STAGE1 = "adapters"
 NOTHING, ADAPTERS, TASKS = "nothing", "adapters", "tasks"
 _OWN = ("like", "adapters", "own_adapter")
 _NOT_LAID_OVER = ("stage", "compare", "data", "columns", "logging")
@@ -48,7 +48,7 @@ class Contender:
     @property
     def place(self) -> str:
         """The folder below `output_root` that holds its artefacts."""
-        return PLACES.get(self.group, STAGE1)
+        return PLACES[self.group]
 
 
 def find_contenders(run: Run, spec: CompareSpec) -> list[Contender]:
@@ -68,7 +68,7 @@ def find_contenders(run: Run, spec: CompareSpec) -> list[Contender]:
 def _contender(run: Run, spec: CompareSpec, name: str) -> Contender:
     settings = _settings(spec, name, [])
     option = settings["like"]
-    group = next((group for group in PLACES if option in options(group)), STAGE1)
+    group = next(group for group in PLACES if option in options(group))
     own = settings["own_adapter"]
     only = as_list(settings["adapters"], where=f"compare.settings.{name}.adapters") or None
     return Contender(
@@ -149,11 +149,11 @@ def _check_trials(contenders: Sequence[Contender]) -> None:
 
 def _sources(group: str, option: str) -> str:
     """What a contender is made of; a baseline's spec says it itself."""
-    if group != "baseline":
-        return ADAPTERS if group == "fusion" else NOTHING
+    if group == "fusion":
+        return ADAPTERS
     section = option_sections(group, option)[group]
     spec = locate(str(section["_target_"]), where=f"{group}={option}")
-    return str(getattr(spec, "takes", NOTHING))
+    return str(getattr(spec, "sources", NOTHING))
 
 
 def option_sections(group: str, option: str) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def _known(names: Sequence[str], adapters: Sequence[str], contender: str) -> tup
 
 
 def _options() -> list[str]:
-    return [OWN, *(name for group in PLACES for name in options(group))]
+    return [name for group in PLACES for name in options(group)]
 
 
 def _unknown(name: str, known: Sequence[str], where: str) -> ConfigError:

@@ -88,7 +88,7 @@ class Workshop:
     ) -> dict[str, Any]:
         """What it is trained on."""
         names = [folder.name for folder in parents] or [self.values[task] for task in planned.tasks]
-        key = "task" if contender is None or contender.group == STAGE1 else "target"
+        key = "task" if contender is None else "target"
         value = self.values[planned.task]
         return {"task": None, "target": None, "adapters": names or None} | {key: value}
 
@@ -114,8 +114,6 @@ class Workshop:
 
     def _with_option(self, config: dict[str, Any], contender: Contender) -> dict[str, Any]:
         """The config with the contender's yaml; as composed where the command line chose this very option."""
-        if contender.group == STAGE1:
-            return config
         composed = config.get(contender.group) or {}
         if self.run.typed.get(contender.group, composed.get("kind")) == contender.option:
             return config

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fusion_pipeline.cli.report import explain
-from fusion_pipeline.registry import locate
+from fusion_pipeline.registry import locate, trusting
 from fusion_pipeline.run import Run
 from fusion_pipeline.store import BusyError
 
@@ -64,7 +64,9 @@ def execute(ticket: Ticket) -> Finished:
     with _into(ticket.log):
         try:
             stage = locate(str(ticket.config["stage"]["_target_"]), where="stage")
-            stage(Run.from_config(ticket.config))
+            run = Run.from_config(ticket.config)
+            with trusting(run.trust):
+                stage(run)
         except Exception as problem:  # noqa: BLE001 (the other runs of a comparison go on)
             error, busy = explain(problem).render(), isinstance(problem, BusyError)
             print(f"error: {error}")
