@@ -17,6 +17,7 @@ class InspectSpec:
     are told for each adapter. `sentences`: how many examples are shown token by token where no text is given.
     `effects`: whether adapters are left out and tried alone, which scores the split 2N + 2 times.
     `resamples`: draws of the bootstrap. `tokens`: how many tokens the adapters' outputs are compared on, 0 for none.
+    `pictures`: whether any are drawn.
     """
 
     split: str = "validation"
@@ -26,6 +27,7 @@ class InspectSpec:
     effects: bool = True
     resamples: int = 500
     tokens: int = 2048
+    pictures: bool = True
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -38,10 +40,10 @@ class InspectSpec:
             _check_count("limit", self.limit, 1)
         for name, least in (("examples", 1), ("sentences", 0), ("resamples", 100), ("tokens", 0)):
             _check_count(name, getattr(self, name), least)
-        if not isinstance(self.effects, bool):
-            raise PipelineError(
-                f"inspect.effects={self.effects} is not true or false", where="inspect.effects"
-            )
+        for name in ("effects", "pictures"):
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise PipelineError(f"inspect.{name}={value} is not true or false", where=f"inspect.{name}")
 
 
 def _check_count(name: str, value: Any, least: int) -> None:

@@ -16,7 +16,9 @@ NOT_ONE = (
     "Entropies are of the shares |w| / Σ|w|."
 )
 ONE = "Its weights sum to 1: leaving an adapter out shares its weight among the others."
-ALIKE = "Every example gets the same weights: this fusion does not look at what it reads."
+ALIKE = (
+    "All examples listen to the adapters alike: no example's mean weight differs by 0.00001 from another's."
+)
 REDUNDANCY = (
     "Debiased linear CKA of the adapters' outputs on {tokens:,} tokens: 1 means the same output up to rotation and "
     "scale, 0 unrelated ones. Two adapters that are alike can stand in for each other, so that leaving one of them out "

@@ -17,16 +17,16 @@ from fusion_pipeline.store.publish import replacing
 JSON = "inspect.json"
 
 
-def write_report(found: Mapping[str, Any], folder: Path) -> None:
+def write_report(found: Mapping[str, Any], folder: Path, *, pictures: bool = True) -> None:
     """Writes the folder aside and puts it in place of a former inspection; anything else there is refused."""
-    pictures = {f"{name}.png": _png(figure) for name, figure in draw_all(found).items()}
+    drawn = {f"{name}.png": _png(figure) for name, figure in draw_all(found).items()} if pictures else {}
     with replacing(folder, marker=JSON) as aside:
         content = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False)
         (aside / JSON).write_text(content + "\n", encoding="utf-8")
-        for name, data in pictures.items():
+        for name, data in drawn.items():
             (aside / name).write_bytes(data)
-        (aside / "inspect.md").write_text(markdown(found, list(pictures)), encoding="utf-8")
-        inline = {name: base64.b64encode(data).decode("ascii") for name, data in pictures.items()}
+        (aside / "inspect.md").write_text(markdown(found, list(drawn)), encoding="utf-8")
+        inline = {name: base64.b64encode(data).decode("ascii") for name, data in drawn.items()}
         (aside / "inspect.html").write_text(page(found, inline), encoding="utf-8")
 
 

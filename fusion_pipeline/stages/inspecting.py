@@ -58,7 +58,7 @@ def inspect(
     }
     if run.is_main_process:
         found["seconds"] = round(time.monotonic() - started, 1)
-        write_report(found, target)
+        write_report(found, target, pictures=spec.pictures)
         _show(run, found)
         run.console.print(f"saved: {target / 'inspect.html'}", soft_wrap=True)
 
