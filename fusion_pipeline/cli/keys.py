@@ -11,7 +11,7 @@ LISTS = SOURCES | {"columns.labels"}
 _PATHS = (
     SOURCES
     | {"run", "input", "output", "name", "output_root", "data.root", "backbone.path"}
-    | {"base", "prompts", "reference", "from_runs", "compare.study"}
+    | {"base", "prompts", "reference", "from_runs", "compare.study", "list", "head_from"}
 )
 # Plain values of the root config. `task` and `prompts` are folders of configs too: Hydra must not take them for groups.
 PLAIN = LITERAL | SOURCES | {"run", "input", "output", "name", "output_root", "columns", "prompts"}

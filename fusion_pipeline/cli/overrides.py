@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from fusion_pipeline.cli import keys, trainer_fields
 from fusion_pipeline.cli.grammar import is_sweep, quoted, read, split_commas
+from fusion_pipeline.cli.shorthand import spelled_out
 from fusion_pipeline.registry import ConfigError, groups, options
 
 _NAME = re.compile(r"[A-Za-z0-9_+-]+")
@@ -20,6 +21,7 @@ _HYDRA = ("hydra.", "hydra/", "~")
 
 def rewrite(words: Sequence[str], *, multirun: bool) -> list[str]:
     """Every word as an override that Hydra reads the way a person means it; else a ConfigError."""
+    words = spelled_out(words)
     root = next((parts[2] for word in words if (parts := keys.split(word)) and parts[1] == "data.root"), None)
 
     def exists(value: str) -> bool:

@@ -44,7 +44,9 @@ def read_lora(folder: Path) -> LoraFile:
             raise PipelineError(f"peft_type={kind} does not change a linear: only LoRA does", where=where)
         sides = _sides(files.read_weights(folder), _PEFT, where)
         pairs = {
-            path: Pair(down=found["A"], up=found["B"], scale=scale_of(config, path, found["A"], where))
+            path: Pair(
+                down=found["A"], up=found["B"], scale=scale_of(config, path, found["A"].shape[0], where)
+            )
             for path, found in sides.items()
         }
         return LoraFile(format="peft", pairs=pairs)

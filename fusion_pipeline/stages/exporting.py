@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusion_pipeline import store
 from fusion_pipeline.errors import PipelineError, did_you_mean
+from fusion_pipeline.interop.placing import check_place, placed
 from fusion_pipeline.run import Run
 
 if TYPE_CHECKING:
-    from fusion_pipeline.interop.formats import Format
     from fusion_pipeline.model import AdaptedModel
 
 
@@ -30,7 +29,7 @@ def run(run: Run) -> None:
             where="format",
             hint="format=huggingface",
         )
-    _check_output(run, writer, output)
+    check_place(output, writer.holds, overwrite=run.overwrite, what="export")
 
     from fusion_pipeline.artefacts import load_model
 
@@ -46,7 +45,8 @@ def run(run: Run) -> None:
         return
     if not run.is_main_process:
         return
-    notes = _write(writer, model, output)
+    with placed(output) as aside:
+        notes = writer.write(model, aside)
     for note in notes:
         run.console.print(f"  note: {note}", soft_wrap=True, markup=False)
     run.console.print(f"saved: {output}", soft_wrap=True)
@@ -61,37 +61,3 @@ def _keep_heads(run: Run, model: AdaptedModel) -> None:
     for name in there if wanted else ():
         if name not in wanted:
             model.heads.drop(name)
-
-
-def _write(writer: Format, model: AdaptedModel, output: Path) -> list[str]:
-    """Writes aside, then renames: a former export is replaced whole or not at all."""
-    aside, former = (output.with_name(f".{output.name}.{word}") for word in ("writing", "former"))
-    try:
-        with store.disk_errors(output):
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
-            notes = writer.write(model, aside)
-            if output.exists():
-                shutil.rmtree(former, ignore_errors=True)  # of an export that was killed
-                output.rename(former)
-            aside.rename(output)
-            shutil.rmtree(former, ignore_errors=True)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return notes
-
-
-def _check_output(run: Run, writer: Format, output: Path) -> None:
-    """Only a folder that is not there or empty is written to, or with `overwrite=true` a former export."""
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return
-    if not writer.holds(output):
-        raise PipelineError(
-            "something that is no export lies where this one should go",
-            where=str(output),
-            hint="another output=FOLDER",
-        )
-    if not run.overwrite:
-        raise PipelineError(
-            "an export lies here already", where=str(output), hint="overwrite=true replaces it"
-        )

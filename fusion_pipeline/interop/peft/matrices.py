@@ -46,22 +46,30 @@ def pairs_of(
     problems = Problems("the weights do not fit this backbone", where)
     places, sides = paths_of(model), dict[str, dict[str, Tensor]]()
     for key, value in tensors.items():
-        match = _KEY.match(key)
+        parts = key_parts(key)
         # Saved below a whole model, every path has the base model's prefix: `bert.encoder.layer.0…`.
-        path = None if match is None else _known(match["path"], places)
-        if match is None or path is None:
+        path = None if parts is None else _known(parts[0], places)
+        if parts is None or path is None:
             problems.add(f"unexpected: {key}")
             continue
-        sides.setdefault(path, {})[match["side"]] = value
+        sides.setdefault(path, {})[parts[1]] = value
     for path, found in sides.items():
         _check_shapes(model, path, found, problems)
     if not sides:
         problems.add("there is no LoRA matrix")
     problems.refuse(hint="the backbone it was trained on: backbone.path=FOLDER_OR_HUB_ID")
     return {
-        places[path]: Pair(down=found["A"], up=found["B"], scale=scale_of(config, path, found["A"], where))
+        places[path]: Pair(
+            down=found["A"], up=found["B"], scale=scale_of(config, path, found["A"].shape[0], where)
+        )
         for path, found in sides.items()
     }
+
+
+def key_parts(key: str) -> tuple[str, str] | None:
+    """(path below the wrapped model, `A` or `B`) of a key; None where it is no LoRA matrix of a linear."""
+    match = _KEY.match(key)
+    return None if match is None else (match["path"], match["side"])
 
 
 def _known(path: str, places: Mapping[str, str]) -> str | None:
@@ -82,9 +90,8 @@ def _check_shapes(model: AdaptedModel, path: str, found: Mapping[str, Tensor], p
         problems.add(f"shape of {path}: {shapes}, and the linear is {d_in} to {d_out}")
 
 
-def scale_of(config: Mapping[str, Any], path: str, down: Tensor, where: str) -> float:
+def scale_of(config: Mapping[str, Any], path: str, rank: int, where: str) -> float:
     """alpha / R, or alpha / √R, with the linear's own alpha where a pattern gives one."""
-    rank = down.shape[0]
     alpha = _patterned(config.get("alpha_pattern") or {}, path, config.get("lora_alpha", 8), where)
     return float(alpha) / (rank**0.5 if config.get("use_rslora") else rank)
 

@@ -1,0 +1,1 @@
+"""MLX-LM's folders: `adapter_config.json` and `adapters.safetensors`."""

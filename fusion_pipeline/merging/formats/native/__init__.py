@@ -1,0 +1,1 @@
+"""This pipeline's own artefacts."""

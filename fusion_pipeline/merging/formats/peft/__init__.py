@@ -1,0 +1,1 @@
+"""PEFT's folders: `adapter_config.json` and `adapter_model.safetensors`."""

@@ -1,0 +1,1 @@
+"""The merge methods: one file each, and one yaml each in `configs/merge`."""
