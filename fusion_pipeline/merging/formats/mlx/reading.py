@@ -12,6 +12,7 @@ from fusion_pipeline.interop.problems import Problems
 from fusion_pipeline.interop.reading import read_json
 from fusion_pipeline.merging import tensor_file
 from fusion_pipeline.merging.pairs import paired
+from fusion_pipeline.merging.paths import layer_of
 from fusion_pipeline.merging.source import UPDATES, Base, Source
 
 CONFIG, FINAL, BEST = "adapter_config.json", "adapters.safetensors", "best_adapters.safetensors"
@@ -36,7 +37,12 @@ def open_source(folder: Path, file: Path | None, name: str) -> Source:
         raise PipelineError(f"the weights are missing: neither {FINAL} nor {BEST}", where=where)
     problems = Problems("this adapter cannot be merged", where)
     scale = _settings(config, problems)
-    entries = paired(tensor_file.shapes(weights), _key_parts, problems, transposed=True)
+    shapes = tensor_file.shapes(weights)
+    for key in shapes:
+        # An embedding's factors look like a linear's there.
+        if layer_of(key)[1] is None:
+            problems.add(f"{key}: outside of the layers")
+    entries = paired(shapes, _key_parts, problems, transposed=True)
     base = config.get("model")
     other = file is None and weights.name == FINAL and (folder / BEST).is_file()
     return Source(
@@ -68,6 +74,8 @@ def _settings(config: Mapping[str, Any], problems: Problems) -> float:
     if not isinstance(parameters, dict):
         problems.add("lora_parameters is no mapping")
         return DEFAULT_SCALE
+    if "scale" not in parameters and "alpha" in parameters:
+        problems.add("lora_parameters has alpha and no scale: MLX-LM's scale is the factor itself")
     scale = parameters.get("scale", DEFAULT_SCALE)
     if isinstance(scale, bool) or not isinstance(scale, int | float):
         problems.add(f"lora_parameters.scale={scale}: it is no number")
