@@ -12,6 +12,7 @@ _PATHS = (
     SOURCES
     | {"run", "input", "output", "name", "output_root", "data.root", "backbone.path"}
     | {"base", "prompts", "reference", "from_runs", "compare.study", "list", "head_from"}
+    | {"probe", "trials"}
 )
 # Plain values of the root config. `task` and `prompts` are folders of configs too: Hydra must not take them for groups.
 PLAIN = LITERAL | SOURCES | {"run", "input", "output", "name", "output_root", "columns", "prompts"}

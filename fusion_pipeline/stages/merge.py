@@ -31,7 +31,16 @@ def run(run: Run) -> None:
     from fusion_pipeline.merging.opening import open_sources
 
     sources = open_sources(run.names("adapters"), run.output_root / "adapters")
-    merge(run, plan_of(run, sources, method))
+    if _flag(run, "search"):
+        from fusion_pipeline.merging.searching import search
+
+        search(run, sources, method)
+    elif run.value("trials") is not None:
+        from fusion_pipeline.merging.trials import compare_trials
+
+        compare_trials(run, sources, method)
+    else:
+        merge(run, plan_of(run, sources, method))
 
 
 def plan_of(run: Run, sources: Any, method: Any) -> Plan:
@@ -68,7 +77,12 @@ def merge(run: Run, plan: Plan) -> None:
         run.console.print("dry run: everything was checked, nothing was merged or written")
         return
     if run.is_main_process:
-        _report(run, writing.output, write_merge(plan, writing))
+        record = write_merge(plan, writing)
+        _report(run, writing.output, record)
+        if _flag(run, "report"):
+            from fusion_pipeline.merging.quality_report import report
+
+            report(run, plan, writing, record)
 
 
 def writing_of(run: Run, plan: Plan) -> Writing:
@@ -115,6 +129,13 @@ def _report(run: Run, output: Path, record: dict[str, Any]) -> None:
     for note in record["notes"]:
         run.console.print(f"  note: {note}", soft_wrap=True, markup=False)
     run.console.print(f"saved: {output}", soft_wrap=True, markup=False)
+
+
+def _flag(run: Run, key: str) -> bool:
+    value = run.value(key)
+    if not isinstance(value, bool):
+        raise PipelineError(f"{value!r} is not true or false", where=key)
+    return value
 
 
 def _list(value: Any, key: str) -> list[Any] | None:
