@@ -29,6 +29,8 @@ _RUNTIME = {
     "logging_steps",
     "reuse_lower_layers",
 }
+# Columns that were not always there: a config without them is the one it was before.
+_LATER_COLUMNS = ("context", "question", "tokens", "choices", "answer", "answer_start", "separator")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +154,8 @@ def identity(run: Run, sections: tuple[str, ...], **chosen: Any) -> dict[str, An
     if not config["data"].get("train_sizes"):
         for key in ("train_sizes", "draw"):
             config["data"].pop(key, None)
+    for key in (key for key in _LATER_COLUMNS if config["columns"].get(key) is None):
+        config["columns"].pop(key, None)
     return config
 
 

@@ -96,7 +96,7 @@ def test_a_whole_run_tags_every_word(tmp_path):
     ("row", "why"),
     [
         ({"tokens": ["a"], "tags": [0, 1]}, "2 tags for 1 words"),
-        ({"tokens": "a b", "tags": [0, 1]}, "no list of words"),
+        ({"tokens": "a b", "tags": [0, 1]}, "that is no list"),
         ({"tokens": ["a", " "], "tags": [0, 1]}, "empty word"),
         ({"tokens": ["a"], "tags": ["B-z"]}, "'B-z'"),
     ],

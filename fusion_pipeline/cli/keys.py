@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 LITERAL = frozenset({"text", "text_pair"})
 SOURCES = frozenset({"task", "target", "adapters"})
-LISTS = SOURCES | {"columns.labels"}
+LISTS = SOURCES | {"columns.labels", "columns.choices"}
 _PATHS = (
     SOURCES
     | {"run", "input", "output", "name", "output_root", "data.root", "backbone.path"}

@@ -41,9 +41,14 @@ def load_inputs(path: str, spec: TaskSpec, columns: ColumnsSpec) -> list[dict[st
 
 
 def _typed(path: str, kind: RowType, spec: TaskSpec, columns: ColumnsSpec) -> list[dict[str, Any]]:
-    said = (columns.text, columns.text_pair)
-    named = {key: (said[i] if i < len(said) else None) or key for i, key in enumerate(spec.text)}
-    table = read_table(Path(path).expanduser(), wanted_columns(*named.values()))
-    keys = dict(zip(spec.text, ("columns.text", "columns.text_pair"), strict=False))
-    require_columns(table, {keys.get(key, key): column for key, column in named.items()})
-    return read_inputs(table, kind, named)
+    """Rows of a type that reads its own: columns are named by `text` and `text_pair`, or by the fields."""
+    said = dict(zip(spec.text, (columns.text, columns.text_pair), strict=False))
+    named: dict[str, str] = {}
+    for field in spec.text:
+        own = getattr(columns, field, None)
+        named[field] = (own if isinstance(own, str) else None) or said.get(field) or field
+    spread = {f"columns.choices {i}": column for i, column in enumerate(columns.cells.choices)}
+    table = read_table(Path(path).expanduser(), wanted_columns(*named.values(), *spread.values()))
+    wanted = {key: column for key, column in named.items() if not (spread and key == "choices")}
+    require_columns(table, {f"columns.{key}": column for key, column in wanted.items()} | spread)
+    return read_inputs(table, kind, named, columns.cells)

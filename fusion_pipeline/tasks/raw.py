@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from fusion_pipeline.tasks.spec import ColumnsSpec
+from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.tasks.cells import Cells
+from fusion_pipeline.tasks.columns import ColumnsSpec
 from fusion_pipeline.tasks.table import Table
 from fusion_pipeline.tasks.types import task_type, type_names
 
 COLUMN_KEYS = ("text", "text_pair", "label")
+# What only types with fields or lists of their own have.
+FIELD_KEYS = ("context", "question", "tokens", "choices", "answer", "answer_start", "separator")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,7 @@ class RawTask:
         average: How that metric averages over classes, where it is said.
         notes: What a person should know.
         keys: Config keys that set the columns, for messages.
+        cells: How lists and records are spelled.
     """
 
     name: str
@@ -49,6 +54,7 @@ class RawTask:
     average: str | None = None
     notes: tuple[str, ...] = ()
     keys: Mapping[str, str] = field(default_factory=lambda: {key: f"columns.{key}" for key in COLUMN_KEYS})
+    cells: Cells = field(default_factory=Cells)
 
 
 def override(raw: RawTask, columns: ColumnsSpec) -> RawTask:
@@ -65,7 +71,39 @@ def override(raw: RawTask, columns: ColumnsSpec) -> RawTask:
         changed |= {"labels": columns.labels, "bounds": None, "metric": None, "average": None}
     if "label" in changed and changed["label"] != (raw.label or "label"):
         changed |= {"labels": columns.labels, "bounds": None}
-    return replace(raw, **changed, keys=keys)
+    return _with_fields(replace(raw, **changed, keys=keys, cells=columns.cells), columns)
+
+
+def _with_fields(raw: RawTask, columns: ColumnsSpec) -> RawTask:
+    """The task with the columns that are named by the fields of its type."""
+    kind = None if raw.type is None else task_type(raw.type)
+    own = () if kind is None else kind.fields
+    given = [key for key in FIELD_KEYS if key in columns.given]
+    foreign = [key for key in given if kind is None or key not in (*own, *kind.spelled)]
+    if foreign:
+        raise PipelineError(
+            f"a {raw.type or 'classification or regression'} task has no columns.{foreign[0]}",
+            where=f"columns.{foreign[0]}",
+            hint="columns.type=" + _types_with(foreign[0]),
+        )
+    if not set(given) & set(own):
+        return raw
+    said = dict(zip(own, (raw.text, raw.text_pair, *raw.more), strict=False))
+    said |= {key: value for key in given if isinstance(value := getattr(columns, key), str) and key in own}
+    first, second, *more = (*(said.get(field) or field for field in own), None)
+    keys = {key: f"columns.{key}" for key in given}
+    return replace(
+        raw,
+        text=first,
+        text_pair=second,
+        more=tuple(column for column in more if column),
+        keys={**raw.keys, **keys},
+    )
+
+
+def _types_with(key: str) -> str:
+    kinds = (task_type(name) for name in type_names())
+    return " or ".join(kind.name for kind in kinds if key in (*kind.fields, *kind.spelled))
 
 
 def wanted_columns(*columns: str | None) -> frozenset[str]:

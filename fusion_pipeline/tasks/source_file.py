@@ -26,7 +26,7 @@ class FileSource:
 
     def read(self, columns: ColumnsSpec) -> RawTask:
         """Reads the file, and the validation and test files where they are named."""
-        wanted = wanted_columns(columns.text, columns.text_pair, columns.label)
+        wanted = wanted_columns(*columns.named)
         tables = {"train": read_table(self.path, wanted), **extra_tables(columns, wanted)}
         return override(RawTask(name=self.name, source=f"file {self.path}", tables=tables), columns)
 

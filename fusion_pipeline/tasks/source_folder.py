@@ -47,9 +47,7 @@ class FolderSource:
     def read(self, columns: ColumnsSpec) -> RawTask:
         """Reads the splits that dataset.json names, or those that are found."""
         card = self.card
-        wanted = wanted_columns(
-            card.text, card.text_pair, *card.more, card.label, columns.text, columns.text_pair, columns.label
-        )
+        wanted = wanted_columns(card.text, card.text_pair, *card.more, card.label, *columns.named)
         named = {"validation": columns.validation, "test": columns.test}
         files = {split: file for split, file in self._files().items() if not named.get(split)}
         tables = {split: read_table(file, wanted) for split, file in files.items()}

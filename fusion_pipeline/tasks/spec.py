@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
 
 from fusion_pipeline.errors import PipelineError, did_you_mean
-from fusion_pipeline.tasks.labels import label_text
+from fusion_pipeline.tasks.class_names import check_labels, name_tuple
+from fusion_pipeline.tasks.columns import ColumnsSpec
 from fusion_pipeline.tasks.names import check_name
 from fusion_pipeline.tasks.task_types import CLASSIFICATION, check_type
 from fusion_pipeline.tasks.types import task_type
+
+__all__ = ["ColumnsSpec", "DataSpec", "TaskSpec"]
 
 SOURCES = ("embedded", "local", "hub")
 SPLITS = ("train", "validation", "test")
@@ -39,9 +40,9 @@ class TaskSpec:
         where = f"task {self.name!r}"
         check_name(self.name, where)
         check_type(self.type, where)
-        object.__setattr__(self, "labels", _name_tuple(self.labels, where))
+        object.__setattr__(self, "labels", name_tuple(self.labels, where))
         object.__setattr__(self, "text", tuple(self.text))
-        _check_labels(self.labels, self.type, where)
+        check_labels(self.labels, self.type, where)
         _check_metric(self.metric, self.type, self.labels, where)
         _check_fields(self.text, task_type(self.type).fields, where)
 
@@ -124,84 +125,11 @@ class DataSpec:
                 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ColumnsSpec:
-    """Which columns of one's own data hold what; everything is optional.
-
-    Args:
-        text: Column of the text (default 'text').
-        text_pair: Column of the second text.
-        label: Column of the label (default 'label').
-        type: A name of `tasks/types/`; classification or regression is inferred from the labels.
-        labels: Class names in order; numbers are taken as words.
-        validation: File with the validation rows.
-        test: File with the test rows.
-    """
-
-    text: str | None = None
-    text_pair: str | None = None
-    label: str | None = None
-    type: str | None = None
-    labels: tuple[str | int | float | bool, ...] | None = None
-    validation: str | None = None
-    test: str | None = None
-
-    def __post_init__(self) -> None:
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if one.name != "labels" and value is not None and (not isinstance(value, str) or not value):
-                raise PipelineError(f"{value!r} is not a name", where=f"columns.{one.name}")
-        if self.type is not None:
-            check_type(self.type, "columns.type")
-        names = _name_tuple(self.labels, "columns.labels")
-        object.__setattr__(self, "labels", names)
-        if names is not None:
-            _check_labels(names, self.type or CLASSIFICATION, "columns.labels")
-        self._check_distinct()
-
-    @property
-    def given(self) -> tuple[str, ...]:
-        """The keys that are set."""
-        return tuple(field.name for field in fields(self) if getattr(self, field.name) is not None)
-
-    def _check_distinct(self) -> None:
-        named = [c for c in (self.text or "text", self.text_pair, self.label or "label") if c is not None]
-        if len(set(named)) < len(named):
-            raise PipelineError(
-                f"one column cannot be text, second text and label at once: {', '.join(named)}",
-                where="columns",
-            )
-
-
-def _name_tuple(labels: Any, where: str) -> tuple[str, ...] | None:
-    if labels is None:
-        return None
-    if isinstance(labels, str) or not isinstance(labels, Iterable):
-        raise PipelineError(
-            f"{labels!r} is not a list of class names", where=where, hint="[negative,positive]"
-        )
-    names = tuple(labels)
-    if not all(isinstance(name, str | int | float) for name in names):
-        raise PipelineError(f"class names are words or numbers, not {list(names)}", where=where)
-    return tuple(label_text(name) for name in names)
-
-
 def _check_fields(text: tuple[str, ...], own: tuple[str, ...], where: str) -> None:
     if own and text != own:
         raise PipelineError(f"a task of this type reads {', '.join(own)}, not {text}", where=where)
     if not own and text not in TEXT_FIELDS:
         raise PipelineError(f"a task reads 'text' or 'text' and 'text_pair', not {text}", where=where)
-
-
-def _check_labels(labels: tuple[str, ...] | None, type_: str, where: str) -> None:
-    if not task_type(type_).named:
-        if labels is not None:
-            raise PipelineError(f"a {type_} task has no class names", where=where)
-        return
-    if not labels or len(labels) < 2:
-        raise PipelineError(f"a {type_} task needs two classes or more, not {labels}", where=where)
-    if len(set(labels)) < len(labels) or not all(labels):
-        raise PipelineError(f"class names must differ and not be empty: {', '.join(labels)}", where=where)
 
 
 def _check_metric(metric: str, type_: str, labels: tuple[str, ...] | None, where: str) -> None:

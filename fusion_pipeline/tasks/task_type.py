@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fusion_pipeline.tasks.cells import Cells, list_cell
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -43,6 +45,8 @@ class TaskType(ABC):
     a row; empty stands for a text, or a text and a second one. label: the usual name of the label's column.
     pools: whether the head reads one vector a sequence, and not one a token. named: whether labels have names.
     whole: whether every class must occur in train. exact: whether an answer is right or wrong, and nothing between.
+    spelled: the keys of `columns` that say how lists and records of
+    a plain table are spelled, where it takes any.
     """
 
     name: ClassVar[str]
@@ -54,6 +58,7 @@ class TaskType(ABC):
     named: ClassVar[bool] = True
     whole: ClassVar[bool] = False
     exact: ClassVar[bool] = False
+    spelled: ClassVar[tuple[str, ...]] = ()
 
     def metric(self, said: str | None, average: str | None, labels: tuple[str, ...] | None) -> str:
         """The name of the primary metric, from what a data set says."""
@@ -89,7 +94,22 @@ class TaskType(ABC):
 
 
 class RowType(TaskType):
-    """A type that reads its own rows and makes its own answers: all but classification and regression."""
+    """A type that reads its own rows and makes its own answers: all but classification and regression.
+
+    lists: the fields that hold lists, with "label" for its own label.
+    """
+
+    lists: ClassVar[tuple[str, ...]] = ()
+
+    def open(self, row: Mapping[str, Any], columns: Mapping[str, str], cells: Cells) -> Mapping[str, Any]:
+        """The row with lists where a plain table spells them as text; ValueError says what cannot be read."""
+        spelled = [columns[f] for f in self.lists if f in columns and isinstance(row.get(columns[f]), str)]
+        return {**row, **{name: list_cell(row[name], name, cells.separator) for name in spelled}}
+
+    def open_label(self, row: Mapping[str, Any], columns: Mapping[str, str], label: str, cells: Cells) -> Any:
+        """The row's label, a list or record where a plain table spells it as text."""
+        value = row.get(label)
+        return list_cell(value, label, cells.separator) if "label" in self.lists else value
 
     @abstractmethod
     def read(self, row: Mapping[str, Any], columns: Mapping[str, str]) -> Row:

@@ -26,6 +26,8 @@ class MultiLabel(TextType):
     name = "multi_label_classification"
     head = "labels"
     metrics = ("f1_micro", "f1_macro", "accuracy")
+    lists = ("label",)
+    spelled = ("separator",)
 
     def metric(self, said: str | None, average: str | None, labels: tuple[str, ...] | None) -> str:
         """Of F1 the micro average, unless another is said."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fusion_pipeline.tasks.cells import Cells, spread_choices
 from fusion_pipeline.tasks.labels import read_label
 from fusion_pipeline.tasks.parts import Parts
 from fusion_pipeline.tasks.task_type import Answer, Row, RowType
@@ -32,6 +33,8 @@ class MultipleChoice(RowType):
     fields = ("context", "question", "choices")
     named = False
     exact = True
+    lists = ("choices",)
+    spelled = ("separator",)
 
     def arrange(self, logits: Tensor, mask_BT: Tensor | None, choices_BC: Tensor | None) -> Tensor:
         """Scores of sequences (S, 1) → (B, C)."""
@@ -45,6 +48,12 @@ class MultipleChoice(RowType):
 
         return F.cross_entropy(logits, labels.long(), reduction="none")
 
+    def open(self, row: Mapping[str, Any], columns: Mapping[str, str], cells: Cells) -> Mapping[str, Any]:
+        """The row with its choices in one list, whether as text or in a column each."""
+        if cells.choices:
+            return {**row, columns["choices"]: spread_choices(row, cells.choices)}
+        return super().open(row, columns, cells)
+
     def read(self, row: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
         """Context, question and choices."""
         texts = {key: _text(row.get(columns[key]), columns[key]) for key in ("context", "question")}
@@ -53,10 +62,14 @@ class MultipleChoice(RowType):
         return {**texts, "choices": _choices(row.get(columns["choices"]), columns["choices"])}
 
     def read_label(self, value: Any, inputs: Row, index: Mapping[Label, int]) -> int:
-        """The position of the right choice."""
-        label, count = read_label(value), len(inputs["choices"])
-        if not isinstance(label, int) or not 0 <= label < count:
-            raise ValueError(f"has the label {value!r}, which is no position in its {count} choices")
+        """The position of the right choice, given by itself, its letter (A, B, ...) or the choice's text."""
+        label, choices = read_label(value), inputs["choices"]
+        if isinstance(label, str) and choices.count(label) == 1:
+            return int(choices.index(label))
+        if isinstance(label, str) and len(label) == 1 and label.isascii() and label.isalpha():
+            label = ord(label.upper()) - ord("A")
+        if not isinstance(label, int) or not 0 <= label < len(choices):
+            raise ValueError(f"has the label {value!r}, which is no position in its {len(choices)} choices")
         return label
 
     def given(self, item: Any) -> Row:

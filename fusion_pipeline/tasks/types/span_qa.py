@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fusion_pipeline.tasks.answers import best_exact, best_f1
+from fusion_pipeline.tasks.cells import Cells, found_answer, record_cell
 from fusion_pipeline.tasks.parts import Parts
 from fusion_pipeline.tasks.task_type import Answer, Row, RowType
 from fusion_pipeline.tasks.texts import check_text
@@ -37,6 +38,7 @@ class SpanQA(RowType):
     label = "answers"
     pools = False
     named = False
+    spelled = ("answer", "answer_start")
 
     def width(self, labels: Sequence[str] | None) -> int:
         """Two scores a token: that it begins the answer, and that it ends it."""
@@ -57,6 +59,13 @@ class SpanQA(RowType):
         parts = logits.transpose(1, 2).flatten(0, 1)
         losses = F.cross_entropy(parts, labels.long().flatten(), ignore_index=LOST, reduction="none")
         return losses.view(-1, 2).mean(1)
+
+    def open_label(self, row: Mapping[str, Any], columns: Mapping[str, str], label: str, cells: Cells) -> Any:
+        """A record of its answers, from one as text or from an answer and its start."""
+        if cells.answer is None:
+            return record_cell(row.get(label), label)
+        start = row.get(cells.answer_start or "")
+        return found_answer(row[columns["context"]], row.get(cells.answer), start, cells.answer)
 
     def read(self, row: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
         """Context and question."""

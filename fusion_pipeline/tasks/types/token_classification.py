@@ -37,6 +37,8 @@ class TokenClassification(RowType):
     fields = ("tokens",)
     label = "tags"
     pools = False
+    lists = ("tokens", "label")
+    spelled = ("separator",)
 
     def metric(self, said: str | None, average: str | None, labels: tuple[str, ...] | None) -> str:
         """F1 of entities where the tags are of that kind."""
