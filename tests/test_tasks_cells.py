@@ -83,10 +83,10 @@ def test_words_and_tags_are_json_lists_or_have_a_separator(tmp_path, json_lists)
 
 def test_choices_have_a_column_each_and_labels_a_position_a_letter_or_the_text(tmp_path):
     third, right = ("green", ""), ("0", "b", "red")
-    rows = [("", f"q{n}", "red", "blue", third[n % 2], right[n % 3]) for n in range(30)]
+    rows = [(f"q{n}", "red", "blue", third[n % 2], right[n % 3]) for n in range(30)]
     columns = {"question": "asked", "choices": ("one", "two", "three"), "label": "right"}
-    path = table(tmp_path / "t.csv", ["about", "asked", "one", "two", "three", "right"], rows)
-    data = load(path, type="multiple_choice", context="about", **columns)
+    path = table(tmp_path / "t.csv", ["asked", "one", "two", "three", "right"], rows)
+    data = load(path, type="multiple_choice", **columns)
     for row in everything(data):
         number = int(row["question"][1:])
         assert row["choices"] == ["red", "blue"] + ([] if number % 2 else ["green"])

@@ -49,6 +49,7 @@ def _typed(path: str, kind: RowType, spec: TaskSpec, columns: ColumnsSpec) -> li
         named[field] = (own if isinstance(own, str) else None) or said.get(field) or field
     spread = {f"columns.choices {i}": column for i, column in enumerate(columns.cells.choices)}
     table = read_table(Path(path).expanduser(), wanted_columns(*named.values(), *spread.values()))
-    wanted = {key: column for key, column in named.items() if not (spread and key == "choices")}
+    left_out = kind.absent(named, table.columns) | ({"choices"} if spread else set())
+    wanted = {key: column for key, column in named.items() if key not in left_out}
     require_columns(table, {f"columns.{key}": column for key, column in wanted.items()} | spread)
     return read_inputs(table, kind, named, columns.cells)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -96,10 +96,16 @@ class TaskType(ABC):
 class RowType(TaskType):
     """A type that reads its own rows and makes its own answers: all but classification and regression.
 
-    lists: the fields that hold lists, with "label" for its own label.
+    lists: the fields that hold lists, with "label" for its own label. optional: the fields whose columns a table may
+    not have, unless it is said to.
     """
 
     lists: ClassVar[tuple[str, ...]] = ()
+    optional: ClassVar[tuple[str, ...]] = ()
+
+    def absent(self, columns: Mapping[str, str], there: Collection[str]) -> set[str]:
+        """The optional fields that a table does not have under their usual names."""
+        return {f for f in self.optional if columns[f] == f and f not in there}
 
     def open(self, row: Mapping[str, Any], columns: Mapping[str, str], cells: Cells) -> Mapping[str, Any]:
         """The row with lists where a plain table spells them as text; ValueError says what cannot be read."""

@@ -23,7 +23,7 @@ def check_typed(raw: RawTask, kind: RowType) -> tuple[TaskSpec, dict[str, list[R
     columns, label = field_columns(kind, raw), raw.label or kind.label
     for table in raw.tables.values():
         # One by one: several columns may be set by one key.
-        for key, column in (*_inputs(raw, columns), *_labels(raw, label)):
+        for key, column in (*_inputs(raw, kind, columns, table), *_labels(raw, label)):
             require_columns(table, {key: column})
     names = _names(raw, kind, label)
     index = label_index(names or ())
@@ -46,10 +46,11 @@ def field_columns(kind: RowType, raw: RawTask) -> dict[str, str]:
     return {"text": raw.text or "text"} | ({"text_pair": second} if second else {})
 
 
-def _inputs(raw: RawTask, columns: Mapping[str, str]) -> list[tuple[str, str]]:
+def _inputs(raw: RawTask, kind: RowType, columns: Mapping[str, str], table: Table) -> list[tuple[str, str]]:
     """(config key, column) of all that a row is read from."""
     spread = raw.cells.choices
-    single = [(field, column) for field, column in columns.items() if not (spread and field == "choices")]
+    left_out = kind.absent(columns, table.columns) | ({"choices"} if spread else set())
+    single = [(field, column) for field, column in columns.items() if field not in left_out]
     pairs = [(raw.keys.get(field, raw.keys["text"]), column) for field, column in single]
     return [*pairs, *(("columns.choices", column) for column in spread)]
 

@@ -34,6 +34,7 @@ class MultipleChoice(RowType):
     named = False
     exact = True
     lists = ("choices",)
+    optional = ("context", "question")
     spelled = ("separator",)
 
     def arrange(self, logits: Tensor, mask_BT: Tensor | None, choices_BC: Tensor | None) -> Tensor:
