@@ -1,6 +1,7 @@
 """One fusion for targets of every type at once, through the command line, on the embedded tasks."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from safetensors.torch import load_file
 from test_distributed import torchrun
 
 from fusion_pipeline import AdaptedModel
+from fusion_pipeline.errors import PipelineError
 
 # A target of each type, and the metric that chooses its best checkpoint.
 TARGETS = {
@@ -88,6 +90,54 @@ def test_each_head_answers_alone_as_in_the_run(root):
     for row in tiny.said(root / "fusion" / "all"):
         if row["task"] in given:
             assert model.predict([given[row["task"]](row)], task=row["task"])[0].answer == row["prediction"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("task=sentiment", "text=It was fine."),
+            r"(negative|positive)  \(negative 0\.\d+, positive 0\.\d+\)",
+        ),
+        (("task=interests", "text=Busy."), r"\[.*\]  \(food 0\.\d+, .*\)"),
+        (("task=roles", "text=The nurse slept ."), r"The/\S+ nurse/\S+ slept/\S+ \./\S+"),
+        (
+            ("task=retelling", "text=It rained.", 'choices=[so,"yes, it did",true]'),
+            r"[012]: .*  \(so 0\.\d+, yes, it did 0\.\d+, true 0\.\d+\)",
+        ),
+        (("task=culprit", "text=Ann saw Bob.", "text_pair=Who saw Bob?"), r"[AnsawBob.\s]+"),
+        (("task=overlap", "text=a", "text_pair=b"), r"-?\d+\.\d+"),
+    ],
+)
+def test_a_text_is_answered_in_the_manner_of_its_type(root, capsys, words, said):
+    tiny.stage("stage=predict", f"run={root}/fusion/all", *words)
+    lines = capsys.readouterr().out.splitlines()
+    answer = next(line for line in lines[1:] if line.startswith("  "))
+    assert re.fullmatch(said, answer.strip()), answer
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("task=retelling", "text=a"), "choices=[first,second]"),
+        (("task=retelling", "text=a", "choices=[b]"), "two choices or more"),
+        (("task=roles", "text=a", "text_pair=b"), "text_pair="),
+        (("task=culprit", "text=a"), "(context, question)"),
+        (("task=culprit", "text=a", "text_pair=b", "choices=[c,d]"), "choices="),
+        (("task=sentiment", "text=a", "choices=[c,d]"), "reads no choices"),
+    ],
+)
+def test_a_text_that_does_not_fit_its_type_is_refused(root, words, why):
+    with pytest.raises(PipelineError) as caught:
+        tiny.stage("stage=predict", f"run={root}/fusion/all", *words)
+    assert why in str(caught.value)
+
+
+def test_the_example_of_the_card_runs_for_every_type(root, capsys):
+    card = (root / "fusion" / "all" / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", card, re.DOTALL)[1]
+    exec(code.replace("PATH", str(root / "fusion")), {})
+    assert capsys.readouterr().out.count("Prediction(") == len(TARGETS)
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 LITERAL = frozenset({"text", "text_pair"})
 SOURCES = frozenset({"task", "target", "adapters"})
-LISTS = SOURCES | {"columns.labels", "columns.choices"}
+LISTS = SOURCES | {"columns.labels", "columns.choices", "choices"}
 _PATHS = (
     SOURCES
     | {"run", "input", "output", "name", "output_root", "data.root", "backbone.path"}
     | {"base", "prompts", "reference", "from_runs", "compare.study", "list", "head_from"}
-    | {"probe", "trials"}
+    | {"probe", "trials", "choices"}
 )
 # Plain values of the root config. `task` and `prompts` are folders of configs too: Hydra must not take them for groups.
-PLAIN = LITERAL | SOURCES | {"run", "input", "output", "name", "output_root", "columns", "prompts"}
+PLAIN = LITERAL | SOURCES | {"run", "input", "output", "name", "output_root", "columns", "prompts", "choices"}
 # Mappings whose keys a person makes up: what reads them checks them.
 OPEN = ("data.train_sizes.", "compare.settings.", "compare.sources.", "compare.learning_rates.")
 _KEY = re.compile(r"(?P<prefix>\+{0,2})(?P<key>[^=]*)=(?P<value>.*)", re.DOTALL)

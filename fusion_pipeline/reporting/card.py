@@ -8,6 +8,8 @@ from typing import Any
 from fusion_pipeline.reporting.table import result_rows
 from fusion_pipeline.store import Manifest
 from fusion_pipeline.tasks.data import TaskData
+from fusion_pipeline.tasks.spec import TaskSpec
+from fusion_pipeline.tasks.types import task_type
 from fusion_pipeline.training.weights import mean_over_layers
 
 
@@ -91,10 +93,16 @@ def _weights(weights: Mapping[str, Any]) -> str:
 
 
 def _use(manifest: Manifest, tasks: Sequence[TaskData], command: str) -> str:
-    example = '[("first text", "second text")]' if tasks[0].spec.has_pair else '["a text"]'
-    chosen = f', task="{tasks[0].spec.name}"' if len(tasks) > 1 else ""
+    several = len(tasks) > 1
+    asked = [_example(d.spec) + (f', task="{d.spec.name}"' if several else "") for d in tasks]
+    calls = "\n".join(f"print(model.predict({one}))" for one in asked)
     return (
         f"```python\nfrom fusion_pipeline import AdaptedModel\n\n"
-        f'model = AdaptedModel.load("PATH/{manifest.name}")\nprint(model.predict({example}{chosen}))\n```\n\n'
+        f'model = AdaptedModel.load("PATH/{manifest.name}")\n{calls}\n```\n\n'
         f"Made with:\n\n```\n{command}\n```"
     )
+
+
+def _example(spec: TaskSpec) -> str:
+    kind = task_type(spec.type)
+    return kind.pair_example if spec.has_pair else kind.example

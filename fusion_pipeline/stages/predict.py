@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def run(run: Run) -> None:
-    """Predicts for `text=` (and `text_pair=`), or for every row of `input=` into `output=`."""
+    """Predicts for `text=` (and `text_pair=`, `choices=`), or for every row of `input=` into `output=`."""
     folder = Path(str(run.required("run", example="run=outputs/fusion/rte"))).expanduser()
     manifest = store.verify(folder)
 
@@ -46,7 +46,7 @@ def run(run: Run) -> None:
         texts, task=task, fusion_weights=output is None and model.active_fusion is not None
     )
     if output is None:
-        _show(run, texts, answers)
+        _show(run, rows, specs[task], answers)
     elif run.is_main_process:
         _write(output, rows, answers)
         run.console.print(f"saved: {output} ({len(answers):,} rows)", soft_wrap=True)
@@ -85,8 +85,11 @@ def _input(run: Run, spec: TaskSpec) -> list[dict[str, Any]]:
 
         return load_inputs(str(path), spec, read_columns(run))
     kind = task_type(spec.type)
+    choices = run.names("choices")
     if isinstance(kind, RowType) and kind.fields:
-        return _typed_input(kind, text, second)
+        return _typed_input(kind, text, second, choices)
+    if choices:
+        raise PipelineError(f"task {spec.name} reads no choices", where="choices", hint="leave choices= out")
     if spec.has_pair != (second is not None):
         what = "two texts, and only one is given" if spec.has_pair else "one text, and two are given"
         raise PipelineError(
@@ -95,11 +98,10 @@ def _input(run: Run, spec: TaskSpec) -> list[dict[str, Any]]:
     return [{"text": str(text)} | ({} if second is None else {"text_pair": str(second)})]
 
 
-def _typed_input(kind: RowType, text: Any, second: Any) -> list[dict[str, Any]]:
+def _typed_input(kind: RowType, text: Any, second: Any, choices: Sequence[str]) -> list[dict[str, Any]]:
     """One row of a type with fields of its own, from the command line."""
-    item = (str(text), str(second)) if second is not None else str(text)
     try:
-        return [kind.given(item)]
+        return [kind.given(kind.asked(str(text), None if second is None else str(second), choices))]
     except ValueError as error:
         raise PipelineError(
             f"the text {error}", where="text", hint="input=file.jsonl output=out.jsonl"
@@ -149,22 +151,27 @@ def _said(answer: Prediction) -> dict[str, Any]:
     }
 
 
-def _show(run: Run, texts: Sequence[Any], answers: list[Prediction]) -> None:
+def _show(run: Run, rows: Sequence[dict[str, Any]], spec: TaskSpec, answers: Sequence[Prediction]) -> None:
     import numpy as np
     from rich.table import Table
 
-    for text, answer in zip(texts, answers, strict=True):
-        run.console.print(text if isinstance(text, str) else " | ".join(map(str, text)), markup=False)
-        if answer.answer is not None:
-            run.console.print(f"  {answer.answer}", markup=False)
-        elif answer.probabilities is None:
-            run.console.print(f"  {answer.value:.4f}")
-        else:
-            listed = ", ".join(f"{name} {p:.3f}" for name, p in answer.probabilities.items())
-            run.console.print(f"  {answer.label}  ({listed})", markup=False)
+    for row, answer in zip(rows, answers, strict=True):
+        said = [" ".join(v) if key == "tokens" else str(v) for key, v in row.items() if v]
+        run.console.print(" | ".join(said), markup=False)
+        run.console.print(f"  {_shown(spec, row, answer)}", markup=False, soft_wrap=True)
         if answer.fusion_weights:
             table = Table("token", *answer.adapters, title="mean weight over layers", title_justify="left")
             mean = np.mean(list(answer.fusion_weights.values()), axis=0)
             for token, weights in zip(answer.tokens, mean, strict=True):
                 table.add_row(token, *(f"{w:.2f}" for w in weights))
             run.console.print(table)
+
+
+def _shown(spec: TaskSpec, row: dict[str, Any], answer: Prediction) -> str:
+    kind = task_type(spec.type)
+    if isinstance(kind, RowType):
+        return kind.shown(Answer(prediction=answer.answer, probabilities=answer.probabilities), row)
+    if answer.probabilities is None:
+        return f"{answer.value:.4f}"
+    listed = ", ".join(f"{name} {p:.3f}" for name, p in answer.probabilities.items())
+    return f"{answer.label}  ({listed})"

@@ -45,8 +45,8 @@ class TaskType(ABC):
     a row; empty stands for a text, or a text and a second one. label: the usual name of the label's column.
     pools: whether the head reads one vector a sequence, and not one a token. named: whether labels have names.
     whole: whether every class must occur in train. exact: whether an answer is right or wrong, and nothing between.
-    spelled: the keys of `columns` that say how lists and records of
-    a plain table are spelled, where it takes any.
+    spelled: the keys of `columns` that say how lists and records of a plain table are spelled, where it takes any.
+    example: what `predict` takes, as Python (`pair_example` for pairs).
     """
 
     name: ClassVar[str]
@@ -59,6 +59,8 @@ class TaskType(ABC):
     whole: ClassVar[bool] = False
     exact: ClassVar[bool] = False
     spelled: ClassVar[tuple[str, ...]] = ()
+    example: ClassVar[str] = '["a text"]'
+    pair_example: ClassVar[str] = '[("first text", "second text")]'
 
     def metric(self, said: str | None, average: str | None, labels: tuple[str, ...] | None) -> str:
         """The name of the primary metric, from what a data set says."""
@@ -128,6 +130,19 @@ class RowType(TaskType):
     @abstractmethod
     def given(self, item: Any) -> Row:
         """The row of what a person hands to `predict`; ValueError says what it should be."""
+
+    def asked(self, text: str, second: str | None, choices: Sequence[str]) -> Any:
+        """What text=, text_pair= and choices= of a command line give to `given`; ValueError says what is too much."""
+        if choices:
+            raise ValueError("is not asked with choices=")
+        if second is not None and len(self.fields) == 1:
+            raise ValueError("is one, and text_pair= is a second one")
+        return text if second is None else (text, second)
+
+    def shown(self, answer: Answer, row: Mapping[str, Any]) -> str:
+        """An answer as a person reads it."""
+        listed = ", ".join(f"{name} {p:.3f}" for name, p in (answer.probabilities or {}).items())
+        return f"{answer.prediction}  ({listed})" if listed else str(answer.prediction)
 
     @abstractmethod
     def encode(self, rows: Sequence[Mapping[str, Any]], backbone: Backbone) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class MultipleChoice(RowType):
     fields = ("context", "question", "choices")
     named = False
     exact = True
+    example = '[("a context", "a question?", ["first choice", "second choice"])]'
     lists = ("choices",)
     optional = ("context", "question")
     spelled = ("separator",)
@@ -78,6 +79,18 @@ class MultipleChoice(RowType):
         if isinstance(item, str) or not isinstance(item, tuple | list) or len(item) != 3:
             raise ValueError("is to be (context, question, [choice, choice, ...])")
         return self.read(dict(zip(self.fields, item, strict=True)), {key: key for key in self.fields})
+
+    def asked(self, text: str, second: str | None, choices: Sequence[str]) -> Any:
+        """Context, question (or none) and choices."""
+        if not choices:
+            raise ValueError("needs its choices: choices=[first,second]")
+        return (text, second or "", list(choices))
+
+    def shown(self, answer: Answer, row: Mapping[str, Any]) -> str:
+        """The choice itself, then each choice's share."""
+        shares = (answer.probabilities or {}).values()
+        listed = ", ".join(f"{choice} {p:.3f}" for choice, p in zip(row["choices"], shares, strict=True))
+        return f"{answer.prediction}: {row['choices'][answer.prediction]}  ({listed})"
 
     def encode(self, rows: Sequence[Mapping[str, Any]], backbone: Backbone) -> dict[str, Any]:
         """A sequence for each choice."""

@@ -38,6 +38,7 @@ class SpanQA(RowType):
     label = "answers"
     pools = False
     named = False
+    example = '[("a context", "a question?")]'
     spelled = ("answer", "answer_start")
 
     def width(self, labels: Sequence[str] | None) -> int:

@@ -37,6 +37,7 @@ class TokenClassification(RowType):
     fields = ("tokens",)
     label = "tags"
     pools = False
+    example = '[["The", "painter", "slept", "."]]'
     lists = ("tokens", "label")
     spelled = ("separator",)
 
@@ -62,6 +63,10 @@ class TokenClassification(RowType):
     def given(self, item: Any) -> Row:
         """Words, or a text that spaces cut into words."""
         return {"tokens": _words(item.split() if isinstance(item, str) else item, "tokens")}
+
+    def shown(self, answer: Answer, row: Mapping[str, Any]) -> str:
+        """Each word with its tag."""
+        return " ".join(f"{word}/{tag}" for word, tag in zip(row["tokens"], answer.prediction, strict=True))
 
     def encode(self, rows: Sequence[Mapping[str, Any]], backbone: Backbone) -> dict[str, Any]:
         """The words as one text, and a label for each token."""
