@@ -74,10 +74,10 @@ class Together:
         own = SimpleNamespace(
             last_hidden_state=hidden_BTD, pooler_output=None if pooled is None else pooled[rows]
         )
-        logits = head(model.features(head, own, mask_BT))
-        terms = [penalty_of(module) for _, module in self.parts[name].items()]
-        own = [term for term in terms if term is not None]
-        penalty = torch.stack(own).sum() if own else None
+        logits = head.arrange(head(model.features(head, own, mask_BT)), mask_BT, batch.get("choices"))
+        found = (penalty_of(module) for _, module in self.parts[name].items())
+        terms = [term for term in found if term is not None]
+        penalty = torch.stack(terms).sum() if terms else None
         return step_loss(head, logits, batch["labels"], example_ids=batch["example_ids"], penalty=penalty)
 
     @property

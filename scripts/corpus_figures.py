@@ -22,7 +22,9 @@ from typing import Any
 from fusion_pipeline.tasks.embedded import TASKS, deciders, generate
 
 TARGET = "review_check"
-SOURCES = tuple(name for name in TASKS if name != TARGET)
+# TF-IDF and the probe choose among classes.
+CLASSES = {name: task for name, task in TASKS.items() if task.type == "classification" and task.labels}
+SOURCES = tuple(name for name in CLASSES if name != TARGET)
 Splits = dict[str, Any]
 
 
@@ -69,12 +71,12 @@ def train(root: Path, seeds: int, overrides: Sequence[str]) -> int:
 def baseline_rows(root: Path | None) -> Iterator[tuple[str, ...]]:
     """A line for every task: chance, TF-IDF, probe, and its adapter where it was trained."""
     embed = embedder()
-    for name, task in TASKS.items():
+    for name, task in CLASSES.items():
         words = test_accuracy(name, tfidf(name), standardise=False)
         probe = test_accuracy(name, embed(name), standardise=True)
         folder = None if root is None else root / "adapters" / name / "metrics.json"
         adapter = "–" if folder is None or not folder.is_file() else percent(metrics(folder, "test"))
-        yield name, percent(1 / len(task.labels)), percent(words), percent(probe), adapter
+        yield name, percent(1 / len(task.labels or ())), percent(words), percent(probe), adapter
 
 
 def tfidf(name: str) -> Splits:

@@ -1,6 +1,7 @@
 """AdapterDrop: the lowest layers run without their adapters, at random in training, by choice afterwards."""
 
 from copy import deepcopy
+from pathlib import Path
 
 import fitting
 import kinds
@@ -8,6 +9,8 @@ import pytest
 import tiny
 import torch
 from placed import fused_model, with_adapter
+from safetensors.torch import load_file
+from test_distributed import torchrun
 
 from fusion_pipeline.errors import PipelineError
 
@@ -124,3 +127,38 @@ def test_a_run_reports_its_metrics_without_the_lowest_layers(tmp_path):
         assert metrics["layers_dropped"]["1"][split].keys() == metrics[split].keys()
     with pytest.raises(PipelineError, match="cannot be dropped"):
         tiny.stage(*words, "trainer.drop_lowest_layers=99", "name=b")
+
+
+DROPPING = (
+    *("head.dropout=0", "backbone.dropout=false", "trainer.drop_lowest_layers=1", "trainer.optim=sgd"),
+    *("trainer.learning_rate=0.1", "trainer.max_grad_norm=0", "trainer.num_train_epochs=3"),
+    "trainer.load_best_model_at_end=false",
+)
+
+
+def test_a_fusion_that_was_stopped_on_two_processes_drops_what_one_would(tmp_path):
+    file = tiny.write_csv(tmp_path / "a.csv", tiny.rows(61))
+    for name in ("one", "two"):
+        words = ("stage=adapters", f"task={file}", *tiny.columns(), f"output_root={tmp_path}", f"name={name}")
+        tiny.stage(*words, "trainer.max_steps=3")
+    words = ("stage=fusion", "adapters=[one,two]", f"target={file}", *tiny.columns(), *DROPPING)
+    tiny.stage(*words, f"output_root={tmp_path}", "name=alone")
+    shared = (
+        *tiny.QUICK,
+        *words,
+        f"output_root={tmp_path}",
+        "name=shared",
+        "trainer.per_device_train_batch_size=4",
+    )
+    assert torchrun(str(Path(__file__).parent / "stopped_run.py"), "stepping", "9", *shared).returncode != 0
+    assert list((tmp_path / "fusion" / ".shared.work").glob("checkpoint-*/complete.json"))
+    done = torchrun("-m", "fusion_pipeline", *shared, "resume=true")
+    assert done.returncode == 0, done.stderr
+    folders = [tmp_path / "fusion" / name for name in ("alone", "shared")]
+    ours, theirs = (load_file(folder / "fusion.safetensors") for folder in folders)
+    assert all((value - theirs[key]).abs().max() < 1e-5 for key, value in ours.items())
+    alone, shared_metrics = map(tiny.metrics, folders)
+    assert alone["layers_dropped"]["1"]["test"] == pytest.approx(
+        shared_metrics["layers_dropped"]["1"]["test"], abs=1e-4
+    )
+    assert alone["layers_dropped"]["1"]["test"]["loss"] != alone["test"]["loss"]

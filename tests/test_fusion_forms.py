@@ -5,7 +5,9 @@ import tiny
 import torch
 from reference import delta, textbook
 
+from fusion_pipeline import registry
 from fusion_pipeline.adapters import Bottleneck, BottleneckSpec, LowRankBank
+from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.fusion import AdapterFusion, AdapterFusionSpec
 from fusion_pipeline.sites import SiteInput
 
@@ -256,3 +258,11 @@ def test_half_precision_stays_close_to_float32_in_both_forms():
         assert form.delta.dtype == form.weights.dtype == torch.bfloat16
         assert ((form.delta.float() - wanted.delta).abs().max() / scale) < 0.03
         assert (form.weights.float() - wanted.weights).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("key", ["query_before_norm", "residual_before", "doubled_residual"])
+def test_what_adds_a_vector_of_another_width_is_refused(key):
+    spec = registry.build("fusion", "adapterfusion", **{key: True})
+    spec.build(8, 8, ("a", "b"))
+    with pytest.raises(PipelineError, match="reads 8 and writes 4"):
+        spec.build(8, 4, ("a", "b"))

@@ -100,3 +100,25 @@ def test_a_task_named_twice_is_refused(runs):
     twice = f"task=[{root / 'small.csv'},{root / 'small.csv'}]"
     with pytest.raises(PipelineError, match="two tasks are named"):
         tiny.stage(*words, twice, "together=true", f"output_root={root / 'refused'}")
+
+
+MIXED = ("sentiment", "interests", "roles", "retelling", "culprit", "overlap")
+
+
+@pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bf16"])
+def test_tasks_of_every_type_train_together_as_they_do_alone(tmp_path, bf16):
+    names = MIXED if not bf16 else MIXED[:3]
+    sizes = ("data.max_train=20", "data.max_validation=6", "data.max_test=6")
+    words = ("stage=adapters", f"task=[{','.join(names)}]", *sizes, *STILL)
+    for together in ("false", "true"):
+        options = (f"together={together}", f"output_root={tmp_path / together}", f"trainer.bf16={bf16}")
+        tiny.stage(*words, *options)
+    for name in names:
+        alone, joint = (tmp_path / which / "adapters" / name for which in ("false", "true"))
+        for file in ("adapter.safetensors", "heads.safetensors"):
+            expected, found = load_file(alone / file), load_file(joint / file)
+            apart = max(float((found[key] - v).abs().mean()) for key, v in expected.items())
+            assert apart < (5e-4 if bf16 else 1e-5), (name, file, apart)
+        assert tiny.metrics(joint)["test"] == pytest.approx(
+            tiny.metrics(alone)["test"], abs=0.2 if bf16 else 1e-3
+        )

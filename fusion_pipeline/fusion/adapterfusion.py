@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusion_pipeline.adapters.bank import Bank, LowRankBank
+from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.fusion.checks import check_heads, require
 from fusion_pipeline.fusion.folded import FoldedFusion, fold, pays, run
 from fusion_pipeline.fusion.identity import distance_to_identity
@@ -70,7 +71,17 @@ class AdapterFusionSpec:
         return frozenset({"sublayer"} if self.query_before_norm or self.residual_before else ())
 
     def build(self, d_in: int, d_out: int, adapters: Sequence[str]) -> AdapterFusion:
-        """The fusion of one site; its parameters live in D_out and do not depend on the adapters."""
+        """The fusion of one site; its parameters live in D_out and do not depend on the adapters.
+
+        Raises `PipelineError` where D_in is not D_out and a setting adds what has another width to the delta.
+        """
+        for key in ("query_before_norm", "residual_before", "doubled_residual"):
+            if getattr(self, key) and d_in != d_out:
+                raise PipelineError(
+                    f"fusion.{key} needs sites as wide as what they read, and one reads {d_in} and writes {d_out}",
+                    where=f"fusion.{key}",
+                    hint=f"fusion.{key}=false, or adapter kinds after a sub-layer, such as pfeiffer",
+                )
         return AdapterFusion(self, d_in, d_out)
 
 

@@ -13,7 +13,6 @@ from fusion_pipeline.run import Run
 from fusion_pipeline.specs import Specs
 from fusion_pipeline.stages.adapter_training import prepare_adapter
 from fusion_pipeline.tasks.data import TaskData
-from fusion_pipeline.tasks.plain import check_plain
 from fusion_pipeline.together import Together
 from fusion_pipeline.training.fit_together import check_trainer, fit_together
 from fusion_pipeline.training.lane import Lane
@@ -22,12 +21,6 @@ from fusion_pipeline.workflow import Training, encode
 
 def train_together(run: Run, specs: Specs, tasks: Sequence[TaskData]) -> None:
     """Trains the adapters of all tasks at once, except those that are there; publishes one artefact each."""
-    check_plain(
-        [data.spec for data in tasks],
-        "together=true",
-        where="together",
-        hint="together=false trains one after the other",
-    )
     check_together(run, specs)
     backbone = load_backbone(specs.backbone)
     notes = [f"trained together with: {', '.join(data.spec.name for data in tasks)}"]
