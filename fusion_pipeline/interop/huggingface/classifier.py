@@ -68,6 +68,6 @@ def _config(model: AdaptedModel, head: Head) -> Any:
 
 @torch.no_grad()
 def _copy(place: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
-    place.weight.copy_(weight)  # type: ignore[operator, union-attr]
+    place.weight.copy_(weight)  # type: ignore[operator]
     if bias is not None:
-        place.bias.copy_(bias)  # type: ignore[operator, union-attr]
+        place.bias.copy_(bias)  # type: ignore[operator]
