@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from fusion_pipeline.baselines.spec import Given, Sources
+    from fusion_pipeline.baselines.spec import Given, Takes
     from fusion_pipeline.workflow import Training
 
 
@@ -15,7 +15,7 @@ class AverageSpec:
     """Δ(x) = 1/N Σ Δ_n(x) of the frozen source adapters; only the head trains. The same as fusion=average."""
 
     kind: str = "average"
-    sources: ClassVar[Sources] = "adapters"
+    takes: ClassVar[Takes] = "adapters"
     sections: ClassVar[tuple[str, ...]] = ()
 
     def prepare(self, given: Given) -> Training:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from fusion_pipeline.baselines.spec import Given, Sources
+    from fusion_pipeline.baselines.spec import Given, Takes
     from fusion_pipeline.workflow import Training
 
 
@@ -18,7 +18,7 @@ class FullSpec:
     """
 
     kind: str = "full"
-    sources: ClassVar[Sources] = "nothing"
+    takes: ClassVar[Takes] = "nothing"
     sections: ClassVar[tuple[str, ...]] = ()
 
     def prepare(self, given: Given) -> Training:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from fusion_pipeline.baselines.joint import check_selection, selected_by
 
 if TYPE_CHECKING:
-    from fusion_pipeline.baselines.spec import Given, Sources
+    from fusion_pipeline.baselines.spec import Given, Takes
     from fusion_pipeline.workflow import Training
 
 
@@ -22,7 +22,7 @@ class MultitaskSpec:
 
     kind: str = "multitask"
     select: str = "target"
-    sources: ClassVar[Sources] = "tasks"
+    takes: ClassVar[Takes] = "tasks"
     sections: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:

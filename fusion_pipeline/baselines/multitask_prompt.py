@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from fusion_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
-    from fusion_pipeline.baselines.spec import Given, Sources
+    from fusion_pipeline.baselines.spec import Given, Takes
     from fusion_pipeline.workflow import Training
 
 
@@ -26,7 +26,7 @@ class MultitaskPromptSpec:
     length: int = 20
     init: str = "vocabulary"
     init_std: float = 0.5
-    sources: ClassVar[Sources] = "tasks"
+    takes: ClassVar[Takes] = "tasks"
     sections: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:

@@ -17,9 +17,9 @@ from fusion_pipeline.tasks.data import load_tasks
 def run_baseline(run: Run) -> list[Path]:
     """Trains the baseline of the config for each of `target=`, unless it is there; returns their folders."""
     baseline: Baseline = build_from(run.section("baseline"), group="baseline")
-    adapters = find_parents(run) if baseline.sources == "adapters" else {}
+    adapters = find_parents(run) if baseline.takes == "adapters" else {}
     specs = read_specs(run)
-    joint = baseline.sources == "tasks"
+    joint = baseline.takes == "tasks"
     named = [
         [value, *(source_tasks(run, specs.data, value) if joint else ())] for value in run.names("target")
     ]

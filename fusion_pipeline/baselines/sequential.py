@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from fusion_pipeline.errors import PipelineError, did_you_mean
 
 if TYPE_CHECKING:
-    from fusion_pipeline.baselines.spec import Given, Sources
+    from fusion_pipeline.baselines.spec import Given, Takes
     from fusion_pipeline.workflow import Training
 
 HEADS = ("source", "fresh")
@@ -25,7 +25,7 @@ class SequentialSpec:
 
     kind: str = "sequential"
     head: str = "source"
-    sources: ClassVar[Sources] = "adapters"
+    takes: ClassVar[Takes] = "adapters"
     sections: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from fusion_pipeline.baselines.spec import Given, Sources
+    from fusion_pipeline.baselines.spec import Given, Takes
     from fusion_pipeline.workflow import Training
 
 
@@ -15,7 +15,7 @@ class SingleSpec:
     """One fresh adapter, of any `adapter=`, and a head train on the target; the backbone is frozen."""
 
     kind: str = "single"
-    sources: ClassVar[Sources] = "nothing"
+    takes: ClassVar[Takes] = "nothing"
     sections: ClassVar[tuple[str, ...]] = ("adapter",)
 
     def prepare(self, given: Given) -> Training:

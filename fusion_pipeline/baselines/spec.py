@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fusion_pipeline.tasks.data import TaskData
     from fusion_pipeline.workflow import Training
 
-Sources = Literal["nothing", "adapters", "tasks"]
+Takes = Literal["nothing", "adapters", "tasks"]
 """What `adapters=` is to a baseline: not looked at, trained adapters, or tasks whose data it trains on."""
 
 
@@ -48,7 +48,7 @@ class Baseline(Protocol):
     `sections` are the config groups that it reads beside those that every training does.
     """
 
-    sources: ClassVar[Sources]
+    takes: ClassVar[Takes]
     sections: ClassVar[tuple[str, ...]]
 
     @property

@@ -12,7 +12,7 @@ def run(run: Run) -> None:
     run.required("baseline", example=f"baseline=…, one of {', '.join(options('baseline'))}")
     baseline = build_from(run.section("baseline"), group="baseline")
     run.required("target", example="target=review_check")
-    if baseline.sources != "nothing":
+    if baseline.takes != "nothing":
         run.required(
             "adapters", example="adapters=[sentiment,nli], names below <output_root>/adapters or paths"
         )
