@@ -77,8 +77,24 @@ def test_cheap_and_folded_forms_equal_the_textbook(count, mixed, variant, shape)
         torch.testing.assert_close(form.weights.sum(-1), torch.ones(shape, dtype=x.dtype))
 
 
-def test_evaluation_without_gradients_takes_the_folded_form_only():
-    fusion, _, bank = setup(3)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("heads", [2, 3])
+@pytest.mark.parametrize("mixed", [True, False])
+def test_folded_heads_equal_those_that_run_one_after_the_other(mixed, heads, variant, shape):
+    fusion, _, bank = setup(5, mixed=mixed, heads=heads, **VARIANTS[variant])
+    site = site_of(draw(*shape, D), draw(*shape, D, seed=2))
+    wanted = fusion.eval()(site, bank)
+    with torch.no_grad():
+        folded = fusion(site, bank)
+    assert wanted.delta.requires_grad
+    torch.testing.assert_close(folded.delta, wanted.delta.detach(), rtol=0, atol=1e-10)
+    torch.testing.assert_close(folded.weights, wanted.weights.detach(), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+def test_evaluation_without_gradients_takes_the_folded_form_only(heads):
+    fusion, _, bank = setup(3, heads=heads)
     site = site_of(draw(2, 3, D), None)
     fusion.eval()
     bank.scores = bank.combine = lambda *_: pytest.fail("the unfolded form ran")

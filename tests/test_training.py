@@ -9,6 +9,7 @@ import torch
 from fitting import At, fused, run_fit, state, trainer_for
 from torch.nn import functional as F
 
+from fusion_pipeline import registry
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.training.callbacks import last_checkpoint
 from fusion_pipeline.training.fit import evaluate_splits
@@ -135,6 +136,21 @@ def test_unfrozen_adapters_have_a_learning_rate_of_their_own(tmp_path, rate):
     assert adapters == {rate or 1e-2}
     assert others == {1e-2}
     assert sum(len(g["params"]) for g in trainer.optimizer.param_groups) == len(model.trained_state())
+
+
+@pytest.mark.parametrize("kind", ["attention", "hierarchical"])
+def test_parts_of_a_fusion_that_say_so_learn_more_slowly(tmp_path, kind):
+    task, values = tiny.task_data(), {} if kind == "attention" else {"inner": "attention", "outer": "average"}
+    model = fused(task)
+    model.add_fusion("own", registry.build("fusion", kind, **values), model.active_adapters)
+    model.set_active(model.active_adapters, fusion="own")
+    model.train_only(fusion="own", heads=[task.spec.name])
+    groups = groups_of(trainer_for(model, [task], tmp_path, learning_rate=1e-2, weight_decay=0.1))
+    slow = {n for n in groups if n.startswith("fusions.@own") and (".value." in n or ".out." in n)}
+    assert slow
+    assert {groups[name]["lr"] for name in slow} == {1e-3}
+    assert {groups[name]["lr"] for name in groups.keys() - slow} == {1e-2}
+    assert {groups[name]["weight_decay"] for name in slow} == {0.0}
 
 
 def test_what_is_frozen_stays_bit_equal_and_what_is_unfrozen_moves(tmp_path):

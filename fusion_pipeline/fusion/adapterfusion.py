@@ -127,12 +127,12 @@ class AdapterFusion(Fusion):
 
         A compiled forward keeps nothing: it cannot ask whether folded weights are still true.
         """
-        if self.spec.heads > 1:
-            return attend(self, site, bank)
         if not torch.compiler.is_compiling():
             if not self.training and not torch.is_grad_enabled() and isinstance(bank, LowRankBank):
                 return self._folded(site, bank)
             self.forget()
+        if self.spec.heads > 1:
+            return attend(self, site, bank)
         if isinstance(bank, LowRankBank) and self._folding_pays(site, bank):
             return run(self, fold(self, bank.stack()), site, bank, self._key_offset(site))
         hidden = bank.hidden(site.x)

@@ -22,6 +22,8 @@ class AttentionSpec:
     """Settings of self-attention among adapter outputs (Vaswani et al. 2017, section 3.2, over adapters).
 
     `pool`: the mean of what the N outputs attend to, or `first`: only the first adapter's output asks.
+    `output_rate` is the share of the learning rate at which Wv and Wo learn: they act on all of x, where the matrices
+    of other fusions act on the small Δ_n alone, and at an adapter's rate they spoil x before they learn to mix.
     `dropout` falls on the attention. `residual` adds what asked (then the output matrix starts at zero), `norm` puts
     a layer norm on the result. Mixes outputs x + Δ_n; the weights of a token sum to 1.
     Parameters a site: 4·D² + 2·D, and 2·D for the norm, whatever N.
@@ -36,6 +38,7 @@ class AttentionSpec:
     pool: Literal["mean", "first"] = "mean"
     residual: bool = False
     norm: bool = False
+    output_rate: float = 0.1
     init_std: float = 0.02
 
     def __post_init__(self) -> None:
@@ -43,6 +46,7 @@ class AttentionSpec:
         require(self.temperature > 0, "temperature", self.temperature, "a number above 0")
         require(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 up to, but not, 1")
         require(self.pool in ("mean", "first"), "pool", self.pool, "mean or first")
+        require(0 < self.output_rate <= 1, "output_rate", self.output_rate, "above 0, up to 1")
         require(self.init_std >= 0, "init_std", self.init_std, "0 or more")
 
     def build(self, d_in: int, d_out: int, adapters: Sequence[str]) -> Attention:
@@ -66,6 +70,9 @@ class Attention(Fusion):
     Shapes: x (…, D) → delta (…, D), weights (…, N), the a_h's mean over heads.
     """
 
+    # They start at the identity, and decay would pull them to zero.
+    no_decay = ("value.weight", "out.weight")
+
     def __init__(self, spec: AttentionSpec, dim: int, adapters: Sequence[str]) -> None:
         super().__init__()
         check_heads(spec.heads, dim)
@@ -75,6 +82,7 @@ class Attention(Fusion):
         self.value = nn.Linear(dim, dim, bias=False)
         self.out = nn.Linear(dim, dim)
         self.norm = nn.LayerNorm(dim) if spec.norm else None
+        self.learning_rates = {"value": spec.output_rate, "out": spec.output_rate}
         self._initialise()
 
     def _initialise(self) -> None:

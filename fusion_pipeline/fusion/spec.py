@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import torch
@@ -24,12 +25,14 @@ class Fusion(nn.Module):
 
     The bank holds all adapters the fusion was built over or, for a prediction, some of them, by name.
     `no_decay` names parameters that weight decay must leave alone, because zero means nothing for them.
+    `learning_rates` are the shares of the learning rate at which submodules learn, by name, where it is not 1.
     `common` names submodules that all sites have in common: the model owns and saves them once.
     `sums_to_one` says whether the weights of a token do; then one adapter alone counts fully.
     `groups` names the adapters that are fused with each other first, where some are.
     """
 
     no_decay: tuple[str, ...] = ()
+    learning_rates: Mapping[str, float] = MappingProxyType({})
     common: tuple[str, ...] = ()
     sums_to_one: bool = True
     groups: Mapping[str, Sequence[str]] = {}

@@ -17,6 +17,7 @@ from fusion_pipeline.heads.choices import sequence_ids
 from fusion_pipeline.model import AdaptedModel
 from fusion_pipeline.training.batches import BatchLoader, Examples, MixSpec, TaskBatches
 from fusion_pipeline.training.blend import Blend
+from fusion_pipeline.training.rates import give_rate, slower_parts
 from fusion_pipeline.training.reuse import Kept
 from fusion_pipeline.training.scoring import Scorer, is_ragged
 from fusion_pipeline.training.weights import WeightTracker
@@ -121,12 +122,13 @@ class PipelineTrainer(Trainer):
         return [name for name in super().get_decay_parameter_names(model) if name not in exempt]
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Gives unfrozen adapters their own learning rate in stage 2."""
+        """Gives unfrozen adapters their own learning rate in stage 2, and slower parts of a fusion theirs."""
         fresh = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if fresh and self.adapters_learning_rate is not None:
-            own = {id(p) for p in self.model.adapters.parameters()}
-            _split_groups(optimizer, own, self.adapters_learning_rate)
+            give_rate(optimizer, self.model.adapters.parameters(), self.adapters_learning_rate)
+        for share, chosen in (slower_parts(self.model) if fresh else {}).items():
+            give_rate(optimizer, chosen, share * self.args.learning_rate)
         return optimizer
 
     def compute_loss(
@@ -278,11 +280,3 @@ class PipelineTrainer(Trainer):
         with torch.no_grad():
             for name, parameter in own.items():
                 parameter.copy_(saved[name])
-
-
-def _split_groups(optimizer: torch.optim.Optimizer, chosen: set[int], rate: float) -> None:
-    for group in list(optimizer.param_groups):
-        ours = [p for p in group["params"] if id(p) in chosen]
-        if ours:
-            group["params"] = [p for p in group["params"] if id(p) not in chosen]
-            optimizer.add_param_group({**group, "params": ours, "lr": rate})
