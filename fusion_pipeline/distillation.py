@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.heads import HeadSpec
 from fusion_pipeline.model import AdaptedModel
 from fusion_pipeline.outputs import AdaptedOutput
+from fusion_pipeline.tasks.spec import TaskSpec
+from fusion_pipeline.tasks.types import head_type, task_type
 
 _TEXT = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -38,18 +40,17 @@ class DistillSpec:
 class Distillation:
     """The loss of `DistillSpec`, blended into a Trainer's steps.
 
-    `said` holds the teacher's logits (n, C) of every training example of each task, computed once, and
-    `scales` the unit of a regression's, None for classes. The teacher itself runs along only for hidden states
-    (`beta` above 0). Values of a regression are compared by their squared difference, without temperature.
+    `said` holds the teacher's logits (n, W) of every training example of each task, computed once, and `heads` says
+    how the task's type compares them. The teacher itself runs along only for hidden states (`beta` above 0).
     """
 
     def __init__(
-        self, spec: DistillSpec, teacher: AdaptedModel, said: Sequence[Tensor], scales: Sequence[float | None]
+        self, spec: DistillSpec, teacher: AdaptedModel, said: Sequence[Tensor], heads: Sequence[HeadSpec]
     ) -> None:
         self.spec = spec
         self.teacher = teacher.eval()
         self.said = list(said)
-        self.scales = list(scales)
+        self.heads = list(heads)
 
     @property
     def asks(self) -> dict[str, Any]:
@@ -62,15 +63,13 @@ class Distillation:
         real = inputs["example_ids"] >= 0
         task = int(inputs["task_ids"][0])
         said = self.said[task].to(outputs.logits.device)[inputs["example_ids"].clamp(min=0)]
-        terms = self.spec.alpha * self._answers(said, outputs.logits, self.scales[task])
+        terms = self.spec.alpha * self._answers(said, outputs.logits, inputs["labels"], self.heads[task])
         if self.spec.beta > 0:
             terms = terms + self.spec.beta * self._hidden(inputs, outputs)
         return (1 - self.spec.alpha) * own + share * torch.where(real, terms, 0.0).sum()
 
-    def _answers(self, said: Tensor, logits: Tensor, scale: float | None) -> Tensor:
-        return (
-            softened(said, logits, self.spec.temperature) if scale is None else _squares(said, logits, scale)
-        )
+    def _answers(self, said: Tensor, logits: Tensor, labels: Tensor, head: HeadSpec) -> Tensor:
+        return head_type(head.type).distances(said, logits, labels, self.spec.temperature, head.scale)
 
     def _hidden(self, inputs: dict[str, Any], outputs: AdaptedOutput) -> Tensor:
         """Mean square over dimensions and real tokens of each example: (B,)."""
@@ -80,18 +79,25 @@ class Distillation:
         assert states is not None
         squares_BT = (states - theirs.last_hidden_state).float().square().mean(-1)
         mask_BT = inputs["attention_mask"].to(squares_BT)
-        return (squares_BT * mask_BT).sum(-1) / mask_BT.sum(-1).clamp(min=1)
+        means = (squares_BT * mask_BT).sum(-1) / mask_BT.sum(-1).clamp(min=1)
+        return means if "choices" not in inputs else _mean_by_row(means, inputs["choices"])
 
 
-def softened(teacher: Tensor, student: Tensor, temperature: float) -> Tensor:
-    """T² · KL(softmax(teacher / T) ‖ softmax(student / T)) of each example: (B, C) twice → (B,)."""
-    theirs = F.log_softmax(teacher.float() / temperature, dim=-1)
-    ours = F.log_softmax(student.float() / temperature, dim=-1)
-    return temperature**2 * F.kl_div(ours, theirs, log_target=True, reduction="none").sum(-1)
+def _mean_by_row(values_S: Tensor, choices_BC: Tensor) -> Tensor:
+    """The mean over each row's sequences: (S,) → (B,)."""
+    there = choices_BC >= 0
+    return (values_S[choices_BC.clamp(min=0)] * there).sum(1) / there.sum(1)
 
 
-def _squares(said: Tensor, logits: Tensor, scale: float) -> Tensor:
-    return ((logits[:, 0] - said[:, 0]) / scale).square()
+def check_teaching(tasks: Iterable[TaskSpec]) -> None:
+    """Refuses tasks whose type does not say how far one model's answers are from another's."""
+    others = [f"{task.name} ({task.type})" for task in tasks if not task_type(task.type).teaches]
+    if others:
+        raise PipelineError(
+            f"there is no way known to distil {', '.join(others)}",
+            where="run",
+            hint="stage=prune makes such a fusion faster",
+        )
 
 
 def _require(holds: bool, key: str, value: object, wanted: str) -> None:

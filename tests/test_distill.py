@@ -7,8 +7,10 @@ import tiny
 import torch
 
 from fusion_pipeline import AdaptedModel, store
-from fusion_pipeline.distillation import softened
 from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.softening import softened
+from fusion_pipeline.tasks.types import task_type, type_names
+from fusion_pipeline.tasks.types.token_classification import IGNORED
 
 pytest_plugins = ("finished",)
 
@@ -19,6 +21,43 @@ def test_the_softened_divergence_is_the_textbook_one_and_zero_for_equals():
     p, q = ((logits / 3).softmax(-1) for logits in (teacher, student))
     assert torch.allclose(softened(teacher, student, 3.0), 9 * (p * (p / q).log()).sum(-1), atol=1e-5)
     assert torch.allclose(softened(teacher, teacher + 7, 3.0), torch.zeros(5), atol=1e-5)
+
+
+LEAST = torch.finfo(torch.float32).min
+DRAWN = torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(1))
+# A student's logits, its labels, and where an answer counts for nothing.
+SHAPES = {
+    "classification": (DRAWN[:, 0], torch.tensor([0, 1]), None),
+    "regression": (DRAWN[:, 0, :1], torch.tensor([0.0, 1.0]), None),
+    "multi_label_classification": (DRAWN[:, 0], torch.zeros(2, 2), None),
+    "multiple_choice": (torch.tensor([[1.0, 2.0, LEAST], [0.5, -1.0, 2.0]]), torch.tensor([0, 1]), (0, 2)),
+    "token_classification": (DRAWN, torch.tensor([[0, 1, IGNORED], [1, IGNORED, 0]]), (0, 4)),
+    "span_qa": (DRAWN.index_fill(1, torch.tensor(2), LEAST), torch.tensor([[0, 1], [1, 1]]), (0, 4)),
+}
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_every_type_says_how_far_a_student_is_from_its_teacher(name):
+    logits, labels, nothing = SHAPES[name]
+    kind = task_type(name)
+    flat = logits.flatten(1)
+    for said in (flat, torch.nn.functional.pad(flat, (0, 3), value=-100.0)):
+        apart = kind.distances(said, logits, labels, 2.0, 1.0)
+        assert apart.shape == (2,)
+        assert apart.abs().max() < 1e-5
+    moved = flat.clone()
+    moved[0, 0] += 1
+    apart = kind.distances(moved, logits, labels, 2.0, 1.0)
+    assert apart[0] > 1e-3
+    assert apart[1].abs() < 1e-5
+    if nothing is not None:
+        elsewhere = flat.clone()
+        elsewhere[nothing] = 5.0
+        assert kind.distances(elsewhere, logits, labels, 2.0, 1.0)[0].abs() < 1e-5
+
+
+def test_every_type_there_is_can_teach():
+    assert {name for name in type_names() if task_type(name).teaches} >= set(SHAPES)
 
 
 def test_a_student_of_answers_alone_comes_nearer_to_its_teacher(made):

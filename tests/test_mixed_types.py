@@ -164,6 +164,31 @@ def same(one, other):
             assert (value - theirs[key]).abs().max() < 1e-5, key
 
 
+def test_a_fusion_for_every_type_is_distilled_into_one_adapter(root):
+    distances = []
+    for name, rate in (("unmoved", 1e-9), ("near", 5e-3)):
+        words = (
+            "distill.alpha=1",
+            "distill.beta=0.1",
+            f"trainer.learning_rate={rate}",
+            "trainer.num_train_epochs=4",
+        )
+        tiny.stage("stage=distill", f"run={root}/fusion/all", f"name={name}", f"output_root={root}", *words)
+        found = tiny.metrics(root / "adapters" / name)
+        assert {f"{task}/{metric}" for task, metric in TARGETS.items()} <= found["test"].keys()
+        teacher, student = (AdaptedModel.load(root / where) for where in ("fusion/all", f"adapters/{name}"))
+        texts = [row["text"] for row in tiny.said(root / "fusion" / "all") if row["task"] == "interests"]
+        said = [model.predict(texts, task="interests") for model in (teacher, student)]
+        distances.append(
+            sum(
+                abs(p.probabilities[k] - q.probabilities[k])
+                for p, q in zip(*said, strict=True)
+                for k in p.probabilities
+            )
+        )
+    assert distances[1] < 0.7 * distances[0]
+
+
 def test_reusing_lower_layers_changes_nothing(root):
     tiny.stage(*FUSION, "name=reused", f"output_root={root}", *EXACT, "trainer.reuse_lower_layers=true")
     same(root / "fusion" / "all", root / "fusion" / "reused")

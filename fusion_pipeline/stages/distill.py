@@ -6,7 +6,6 @@ from pathlib import Path
 
 from fusion_pipeline import store
 from fusion_pipeline.run import Run
-from fusion_pipeline.tasks.plain import check_plain
 
 
 def run(run: Run) -> None:
@@ -16,18 +15,13 @@ def run(run: Run) -> None:
     if run.value("name") is not None:
         run.artefact_name("")
 
-    from fusion_pipeline.distillation import DistillSpec
+    from fusion_pipeline.distillation import DistillSpec, check_teaching
     from fusion_pipeline.evaluation_data import load_evaluation_data
     from fusion_pipeline.specs import plain_spec
 
     spec = plain_spec(DistillSpec, run, "distill")
     tasks = load_evaluation_data(run, folder, manifest)
-    check_plain(
-        [data.spec for data in tasks],
-        "distilling",
-        where="run",
-        hint="stage=prune makes such a fusion faster",
-    )
+    check_teaching([data.spec for data in tasks])
 
     from fusion_pipeline.stages.distilling import distill
 

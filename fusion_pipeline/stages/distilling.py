@@ -87,17 +87,15 @@ class _Distilling:
         asked = self._trainer(self.teacher, splits)
         metrics, outputs, _ = evaluate_splits(asked, heads, splits, ("train", "validation", "test"))
         said = [torch.from_numpy(found.logits) for found in outputs["train"]]
-        scales = [
-            training.model.head_spec(head.name).scale if head.labels is None else None for head in heads
-        ]
         speed = examples_per_second(asked, splits["validation"])
+        own = [training.model.head_spec(head.name) for head in heads]
 
         def after() -> dict[str, Any]:
-            own = examples_per_second(self._trainer(training.model, splits), splits["validation"])
-            seen = {"examples_per_second": own, "relative_speed": own / speed}
+            again = examples_per_second(self._trainer(training.model, splits), splits["validation"])
+            seen = {"examples_per_second": again, "relative_speed": again / speed}
             return {"teacher": {**metrics, "examples_per_second": speed}, "student": seen}
 
-        blend = Distillation(self.spec, self.teacher, said, scales)
+        blend = Distillation(self.spec, self.teacher, said, own)
         found = replace(training, blend=blend, after=after).execute()
         _show(training.run, training.tasks, found)
 

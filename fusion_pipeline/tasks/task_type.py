@@ -46,6 +46,7 @@ class TaskType(ABC):
     pools: whether the head reads one vector a sequence, and not one a token. named: whether labels have names.
     whole: whether every class must occur in train. exact: whether an answer is right or wrong, and nothing between.
     spelled: the keys of `columns` that say how lists and records of a plain table are spelled, where it takes any.
+    teaches: whether it has `distances`, so that it can be distilled.
     example: what `predict` takes, as Python (`pair_example` for pairs).
     """
 
@@ -59,6 +60,7 @@ class TaskType(ABC):
     whole: ClassVar[bool] = False
     exact: ClassVar[bool] = False
     spelled: ClassVar[tuple[str, ...]] = ()
+    teaches: ClassVar[bool] = False
     example: ClassVar[str] = '["a text"]'
     pair_example: ClassVar[str] = '[("first text", "second text")]'
 
@@ -93,6 +95,12 @@ class TaskType(ABC):
         from fusion_pipeline.tasks.parts import by_number
 
         return by_number((), encoded.labels)
+
+    def distances(
+        self, said: Tensor, logits: Tensor, labels: Tensor, temperature: float, scale: float
+    ) -> Tensor:
+        """How far each example's logits (B, …) are from a teacher's, flat (B, W): (B,). For types that can `teach`."""
+        raise NotImplementedError(self.name)
 
 
 class RowType(TaskType):

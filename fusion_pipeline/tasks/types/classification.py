@@ -21,6 +21,7 @@ class Classification(TaskType):
     name = head = "classification"
     metrics = ("accuracy", "f1", "f1_macro", "matthews")
     whole = exact = True
+    teaches = True
 
     def losses(self, logits: Tensor, labels: Tensor, scale: float) -> Tensor:
         """−log softmax(logits)_label. Shapes: (B, C), (B,) → (B,)."""
@@ -43,6 +44,14 @@ class Classification(TaskType):
     def parts(self, encoded: Encoded, labels: Sequence[str] | None) -> Parts:
         """The classes."""
         return by_number(labels or (), encoded.labels)
+
+    def distances(
+        self, said: Tensor, logits: Tensor, labels: Tensor, temperature: float, scale: float
+    ) -> Tensor:
+        """T² · KL(softmax(said / T) ‖ softmax(logits / T))."""
+        from fusion_pipeline.softening import like, softened
+
+        return softened(like(said, logits), logits, temperature)
 
 
 TYPE = Classification()

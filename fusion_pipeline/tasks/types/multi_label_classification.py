@@ -27,6 +27,7 @@ class MultiLabel(TextType):
     head = "labels"
     metrics = ("f1_micro", "f1_macro", "accuracy")
     lists = ("label",)
+    teaches = True
     spelled = ("separator",)
 
     def metric(self, said: str | None, average: str | None, labels: tuple[str, ...] | None) -> str:
@@ -63,6 +64,14 @@ class MultiLabel(TextType):
 
         wanted = F.pad(labels.to(logits.dtype), (0, logits.shape[1] - labels.shape[1]))
         return F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(1)
+
+    def distances(
+        self, said: Tensor, logits: Tensor, labels: Tensor, temperature: float, scale: float
+    ) -> Tensor:
+        """The mean over labels of the softened divergence of two Bernoulli distributions."""
+        from fusion_pipeline.softening import like, softened_bits
+
+        return softened_bits(like(said, logits), logits, temperature).mean(1)
 
     def answer(
         self, logits: np.ndarray, labels: tuple[str, ...] | None, encoded: Encoded, index: int

@@ -36,6 +36,7 @@ class MultipleChoice(RowType):
     example = '[("a context", "a question?", ["first choice", "second choice"])]'
     lists = ("choices",)
     optional = ("context", "question")
+    teaches = True
     spelled = ("separator",)
 
     def arrange(self, logits: Tensor, mask_BT: Tensor | None, choices_BC: Tensor | None) -> Tensor:
@@ -49,6 +50,14 @@ class MultipleChoice(RowType):
         from torch.nn import functional as F
 
         return F.cross_entropy(logits, labels.long(), reduction="none")
+
+    def distances(
+        self, said: Tensor, logits: Tensor, labels: Tensor, temperature: float, scale: float
+    ) -> Tensor:
+        """The softened divergence over the row's choices."""
+        from fusion_pipeline.softening import like, softened, without_absent
+
+        return softened(*without_absent(like(said, logits), logits), temperature)
 
     def open(self, row: Mapping[str, Any], columns: Mapping[str, str], cells: Cells) -> Mapping[str, Any]:
         """The row with its choices in one list, whether as text or in a column each."""

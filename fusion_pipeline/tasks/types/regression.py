@@ -21,6 +21,7 @@ class Regression(TaskType):
     name = head = "regression"
     metrics = ("pearson", "spearman")
     named = False
+    teaches = True
 
     def losses(self, logits: Tensor, labels: Tensor, scale: float) -> Tensor:
         """((value − label) / scale)². Shapes: (B, 1), (B,) → (B,)."""
@@ -44,6 +45,12 @@ class Regression(TaskType):
     def parts(self, encoded: Encoded, labels: Sequence[str] | None) -> Parts:
         """Thirds of the values."""
         return thirds(encoded.labels)
+
+    def distances(
+        self, said: Tensor, logits: Tensor, labels: Tensor, temperature: float, scale: float
+    ) -> Tensor:
+        """((value − said) / scale)², without temperature."""
+        return ((logits[:, 0] - said[:, 0]) / scale).square()
 
 
 TYPE = Regression()

@@ -38,6 +38,7 @@ class SpanQA(RowType):
     label = "answers"
     pools = False
     named = False
+    teaches = True
     example = '[("a context", "a question?")]'
     spelled = ("answer", "answer_start")
 
@@ -60,6 +61,15 @@ class SpanQA(RowType):
         parts = logits.transpose(1, 2).flatten(0, 1)
         losses = F.cross_entropy(parts, labels.long().flatten(), ignore_index=LOST, reduction="none")
         return losses.view(-1, 2).mean(1)
+
+    def distances(
+        self, said: Tensor, logits: Tensor, labels: Tensor, temperature: float, scale: float
+    ) -> Tensor:
+        """The mean of the softened divergences of first and last token."""
+        from fusion_pipeline.softening import like, softened, without_absent
+
+        theirs, ours = without_absent(like(said, logits), logits)
+        return softened(theirs.transpose(1, 2), ours.transpose(1, 2), temperature).mean(1)
 
     def open_label(self, row: Mapping[str, Any], columns: Mapping[str, str], label: str, cells: Cells) -> Any:
         """A record of its answers, from one as text or from an answer and its start."""

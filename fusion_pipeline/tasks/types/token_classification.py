@@ -37,6 +37,7 @@ class TokenClassification(RowType):
     fields = ("tokens",)
     label = "tags"
     pools = False
+    teaches = True
     example = '[["The", "painter", "slept", "."]]'
     lists = ("tokens", "label")
     spelled = ("separator",)
@@ -95,6 +96,16 @@ class TokenClassification(RowType):
         logits = logits[:, : labels.shape[1]].transpose(1, 2)
         losses = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="none")
         return losses.sum(1) / (labels != IGNORED).sum(1).clamp(min=1)
+
+    def distances(
+        self, said: Tensor, logits: Tensor, labels: Tensor, temperature: float, scale: float
+    ) -> Tensor:
+        """The mean over the example's labelled tokens of the softened divergence."""
+        from fusion_pipeline.softening import like, softened
+
+        real = labels != IGNORED
+        apart = softened(like(said, logits), logits, temperature)[:, : labels.shape[1]]
+        return (apart * real).sum(1) / real.sum(1).clamp(min=1)
 
     def crop(self, flat: np.ndarray, encoded: Encoded, index: int, width: int) -> np.ndarray:
         """Shapes: (W,) → (T, C)."""
