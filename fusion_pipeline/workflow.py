@@ -16,6 +16,7 @@ import yaml
 
 from fusion_pipeline import store
 from fusion_pipeline.backbone import Backbone
+from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.heads import HeadSettings
 from fusion_pipeline.job import Job
 from fusion_pipeline.model import AdaptedModel
@@ -73,6 +74,8 @@ class Training:
             # Refuses what cannot be reused now, and in a dry run too.
             lower_layers(self.model)
         where = "trainer.drop_lowest_layers"
+        if self.specs.trainer.drop_lowest_layers and not self.model.active_adapters:
+            raise PipelineError("there are no adapters to drop", where=where, hint=f"{where}=0")
         check_dropped(self.specs.trainer.drop_lowest_layers, self.model.layers - 1, where)
 
     @property

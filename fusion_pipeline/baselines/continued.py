@@ -15,7 +15,7 @@ from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.model import AdaptedModel
 from fusion_pipeline.store import Manifest, safe_name
 from fusion_pipeline.training.encoding import Encoded
-from fusion_pipeline.training.fit import Fit, FitSpec, fit, score_test
+from fusion_pipeline.training.fit import Fit, FitSpec, fit, score_test, with_cost_of
 from fusion_pipeline.workflow import Training, build_heads
 
 Splits = dict[str, list[Encoded]]
@@ -84,10 +84,14 @@ class Continued:
     def fit(self, spec: FitSpec, splits: Splits) -> Fit:
         """Trains from every source; the model ends as the best. Of equals, the one named first."""
         task = self.given.target.spec
+        fits: list[Fit] = []
         best: tuple[float, str, Fit, dict[str, Tensor]] | None = None
         for source in self.given.adapters:
             own_head = self.start(source)
-            done = fit(self.model, [task], splits, _attempt(spec, source))
+            done = fit(
+                self.model, [task], splits, _attempt(spec, source, alone=len(self.given.adapters) == 1)
+            )
+            fits.append(done)
             self.tried[source] = _told(done, own_head)
             score = done.metrics["validation"][task.metric]
             if best is None or score > best[0]:
@@ -96,7 +100,7 @@ class Continued:
         score, source, done, state = best
         self._keep(source, state)
         scored = score_test(self.model, [task], splits, spec, done)
-        return replace(scored, seconds=sum(one["seconds"] for one in self.tried.values()))
+        return with_cost_of(scored, fits)
 
     def _keep(self, source: str, state: dict[str, Tensor]) -> None:
         self.start(source)
@@ -108,13 +112,14 @@ class Continued:
         self.notes.append(f"goes on from the adapter '{source}'{how}")
 
 
-def _attempt(spec: FitSpec, source: str) -> FitSpec:
-    """Checkpoints of its own; test stays unread, and one of many attempts is no run of wandb."""
+def _attempt(spec: FitSpec, source: str, *, alone: bool) -> FitSpec:
+    """Checkpoints of its own; test stays unread, and the curves of many attempts do not mix in one run of wandb."""
     return replace(
         spec,
         work=spec.work / f"from-{safe_name(source)}",
         label=f"{spec.label} from {source}",
         evaluated=("validation",),
+        use_wandb=spec.use_wandb and alone,
     )
 
 

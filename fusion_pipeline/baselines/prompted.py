@@ -12,7 +12,7 @@ from fusion_pipeline.artefacts import write_adapter
 from fusion_pipeline.baselines.spec import Given
 from fusion_pipeline.model import AdaptedModel
 from fusion_pipeline.training.encoding import Encoded
-from fusion_pipeline.training.fit import Fit, FitSpec, fit
+from fusion_pipeline.training.fit import Fit, FitSpec, fit, with_cost_of
 from fusion_pipeline.workflow import Training, build_heads, encode
 
 SHARED = "shared"
@@ -64,7 +64,7 @@ class SharedPrompt:
         target = self.given.target.spec
         self._train([target.name])
         done = fit(self.model, [target], splits, spec)
-        return replace(done, seconds=joint.seconds + done.seconds)
+        return with_cost_of(done, [joint, done])
 
     def _fit_shared(self, spec: FitSpec) -> Fit:
         sources = self.given.sources

@@ -185,6 +185,12 @@ def evaluate_splits(
     return metrics, outputs, weights
 
 
+def with_cost_of(done: Fit, several: Sequence[Fit]) -> Fit:
+    """A fit that cost what all of these did: the sum of their seconds, and the highest of their peaks of memory."""
+    peaks = [one.peak_memory for one in several if one.peak_memory is not None]
+    return replace(done, seconds=sum(one.seconds for one in several), peak_memory=max(peaks, default=None))
+
+
 def score_test(
     model: AdaptedModel,
     tasks: Sequence[TaskSpec],

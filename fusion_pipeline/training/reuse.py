@@ -100,6 +100,10 @@ def lower_states(model: AdaptedModel, folder: Path, place: Place) -> Iterator[Lo
 def lower_layers(model: AdaptedModel) -> LowerLayers:
     """The layers below every active adapter; refuses a model whose lower layers are not fixed."""
     layers = list(model.table.layer_list(model.backbone))
+    if any(p.requires_grad for p in model.backbone.parameters()):
+        raise PipelineError(
+            "all of the backbone trains: no layer stays as it is", where=KEY, hint=f"{KEY}=false"
+        )
     if model.backbone_dropout:
         raise PipelineError(
             "the backbone's dropout makes its lower layers another function in every step",
