@@ -1,6 +1,8 @@
 """Comparisons for real, on a toy backbone: what is run, what is found again, what is chosen, what is kept."""
 
+import copy
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +11,9 @@ from pathlib import Path
 import pytest
 import tiny
 from comparing import Comparing, write_task
+from hydra.errors import MissingConfigException
 
+from fusion_pipeline.cli.translate import translate
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.registry import ConfigError
 from fusion_pipeline.store import Manifest
@@ -21,6 +25,23 @@ HERE = Path(__file__).resolve().parent
 @pytest.fixture
 def comparing(tmp_path):
     return Comparing(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The single adapter and a fusion of two sources with one seed, made once."""
+    comparing = Comparing(tmp_path_factory.mktemp("finished"))
+    comparing()
+    return comparing
+
+
+@pytest.fixture
+def made(finished, tmp_path):
+    """A copy of it, to go on from."""
+    shutil.copytree(finished.out, tmp_path / "made")
+    copied = copy.copy(finished)
+    copied.out = tmp_path / "made"
+    return copied
 
 
 @pytest.mark.parametrize(
@@ -59,73 +80,61 @@ def test_a_dry_run_shows_what_is_there_and_what_is_not_and_writes_nothing(compar
     assert not comparing.out.exists()
 
 
-def test_a_new_contender_and_a_new_seed_run_what_is_missing_and_rows_only_grow(comparing):
-    comparing("stage1_seeds=1")
-    before, rows = comparing.artefacts(), comparing.rows()
-    comparing(
-        "stage1_seeds=1", f"compare.study={comparing.out}/study.csv", contenders="single,scalearn", seeds="2"
-    )
-    after = comparing.artefacts()
-    assert {key: after[key] for key in before} == before
-    new = {"baselines/t-single-seed1", "fusion/t-scalearn-seed0", "fusion/t-scalearn-seed1"}
-    assert after.keys() - before.keys() == new
-    assert comparing.rows()[: len(rows)] == rows
-    assert len(comparing.rows()) == len(rows) + 3
-    assert len((comparing.out / "study.csv").read_text().splitlines()) == 1 + 2 + 4
-    comparing("stage1_seeds=1", contenders="single,scalearn", seeds="2")
-    assert comparing.artefacts() == after
-    assert len(comparing.rows()) == len(rows) + 3
+def test_a_new_contender_and_a_new_seed_run_what_is_missing_and_rows_only_grow(made):
+    before, rows = made.artefacts(), made.rows()
+    words = ("stage1_seeds=1", f"compare.study={made.out}/study.csv")
+    for _ in range(2):
+        made(*words, contenders="single,scalearn", seeds="2")
+        after = made.artefacts()
+        assert {key: after[key] for key in before} == before
+        new = {"baselines/t-single-seed1", "fusion/t-scalearn-seed0", "fusion/t-scalearn-seed1"}
+        assert after.keys() - before.keys() == new
+        assert made.rows()[: len(rows)] == rows
+        assert len(made.rows()) == len(rows) + 3
+        assert len((made.out / "study.csv").read_text().splitlines()) == 1 + 2 + 4
 
 
-def test_other_settings_get_artefacts_of_their_own_and_both_are_found_again(comparing):
-    comparing()
-    first = comparing.artefacts()
-    comparing(steps=3)
-    both = comparing.artefacts()
-    assert len(both) == 2 * len(first)
-    assert {key: both[key] for key in first} == first
-    comparing()
-    comparing(steps=3)
-    assert comparing.artefacts() == both
+def test_other_settings_get_an_artefact_of_their_own_and_both_are_found_again(made):
+    first = made.artefacts()
+    made(contenders="single", steps=3)
+    both = made.artefacts()
+    (new,) = both.keys() - first.keys()
+    assert new.startswith("baselines/t-single-seed0-")
+    made(contenders="single", steps=3)
+    made(contenders="single,adapterfusion")
+    assert made.artefacts() == both
 
 
 def test_adapters_that_stage_1_trained_are_used(comparing):
     tiny.stage("stage=adapters", "task=a", "trainer.max_steps=2", *comparing.words()[1:4])
-    comparing()
+    comparing(contenders="weighted")
     assert "adapters/a-seed0" not in comparing.artefacts()
-    parents = Manifest.read(comparing.out / "fusion" / "t-adapterfusion-seed0").parents
+    parents = Manifest.read(comparing.out / "fusion" / "t-weighted-seed0").parents
     assert [parent["name"] for parent in parents] == ["a", "b-seed0"]
 
 
-def test_what_is_typed_wins_over_settings_from_files_and_a_typed_setting_over_that(comparing, tmp_path):
-    comparing("experiment=demo", "trainer.num_train_epochs=1", steps=-1)
-    config = Manifest.read(comparing.out / "fusion" / "t-adapterfusion-seed0").config
-    assert config["trainer"]["num_train_epochs"] == 1
-    comparing(
-        "experiment=demo",
-        "trainer.num_train_epochs=1",
-        "compare.settings.adapterfusion.trainer.num_train_epochs=2",
-        "output_root=" + str(tmp_path / "other"),
-        steps=-1,
-    )
-    config = Manifest.read(tmp_path / "other" / "fusion" / "t-adapterfusion-seed0").config
-    assert config["trainer"]["num_train_epochs"] == 2
+def test_what_is_typed_wins_over_settings_from_files_and_a_typed_setting_over_that(comparing):
+    words = ("experiment=demo", "trainer.num_train_epochs=1")
+    for more, wanted in (((), 1), (("compare.settings.single.trainer.num_train_epochs=2",), 2)):
+        comparing(*words, *more, contenders="single", steps=-1)
+        newest = max(comparing.artefacts().items(), key=lambda item: item[1])[0]
+        assert Manifest.read(comparing.out / newest).config["trainer"]["num_train_epochs"] == wanted
 
 
-def test_variants_differ_in_what_their_settings_say(comparing):
-    comparing(
+def test_variants_differ_in_what_their_settings_say(made):
+    made(
         "compare.settings.hot.like=adapterfusion",
         "compare.settings.hot.fusion.temperature=4",
         "compare.settings.own.like=hot",
         "compare.settings.own.own_adapter=true",
-        contenders="adapterfusion,hot,own",
+        contenders="hot,own",
     )
-    made = {
-        name: Manifest.read(comparing.out / "fusion" / f"t-{name}-seed0")
-        for name in ("adapterfusion", "hot", "own")
-    }
-    assert [one.config["fusion"]["temperature"] for one in made.values()] == [1.0, 4, 4]
-    assert [len(one.parents) for one in made.values()] == [2, 2, 3]
+    found = [Manifest.read(made.out / "fusion" / f"t-{name}-seed0") for name in ("hot", "own")]
+    assert [one.config["fusion"]["temperature"] for one in found] == [4, 4]
+    assert [[parent["name"] for parent in one.parents] for one in found] == [
+        ["a-seed0", "b-seed0"],
+        ["a-seed0", "b-seed0", "t-seed0"],
+    ]
 
 
 def test_learning_rates_are_chosen_on_validation_even_where_test_says_the_opposite(comparing):
@@ -153,33 +162,28 @@ def test_learning_rates_are_chosen_on_validation_even_where_test_says_the_opposi
     assert len(comparing.artefacts()) == 4
 
 
-def test_few_examples_are_nested_and_leave_validation_and_test_whole(comparing):
-    comparing("train_sizes=[4,8,null]", contenders="single", seeds="2")
-    folders = {(row["seed"], row["train_size"]): comparing.out / row["artefact"] for row in comparing.rows()}
-    sizes = {key: tiny.metrics(folder)["examples"] for key, folder in folders.items()}
-    assert {key: value["train"] for key, value in sizes.items()} == {
-        (seed, size): int(size or 24) for seed in ("0", "1") for size in ("4", "8", "")
-    }
-    assert {(value["validation"], value["test"]) for value in sizes.values()} == {(24, 24)}
-    # The same data are found again when it is scored.
-    tiny.stage("stage=evaluate", f"run={folders['1', '4']}", *comparing.words()[1:4])
+def test_few_examples_leave_validation_and_test_whole_and_are_found_again(comparing):
+    comparing("train_sizes=[4,8,99]", contenders="single")
+    folders = {row["train_size"]: comparing.out / row["artefact"] for row in comparing.rows()}
+    sizes = {size: tiny.metrics(folder)["examples"] for size, folder in folders.items()}
+    assert sizes == {size: {"train": int(size), "validation": 24, "test": 24} for size in ("4", "8")}
+    tiny.stage("stage=evaluate", f"run={folders['4']}", *comparing.words()[1:4])
 
 
-def test_a_failed_run_takes_only_those_along_that_need_it(comparing, capsys):
+def test_a_failed_run_takes_only_those_along_that_need_it(made):
     words = (
+        "compare.settings.scalearn.trainer.max_steps=9",
         "compare.settings.scalearn.trainer.learning_rate=1e30",
         "compare.settings.scalearn.trainer.max_grad_norm=0",
     )
     with pytest.raises(PipelineError, match="t-scalearn-seed0") as caught:
-        comparing(*words, contenders="single,scalearn,weighted", steps=12)
+        made(*words, contenders="single,scalearn,weighted")
     assert "1 of 5 runs failed" in str(caught.value)
-    assert {row["contender"] for row in comparing.rows() if row["role"] == "run"} == {"single", "weighted"}
-    missing = comparing.json("results.json")["missing"]
+    assert {row["contender"] for row in made.rows()} - {""} == {"single", "adapterfusion", "weighted"}
+    missing = made.json("results.json")["missing"]
     assert [one["contender"] for one in missing] == ["scalearn"]
     assert missing[0]["error"]
-    assert (comparing.out / "compare" / "c" / "logs" / "t-scalearn-seed0.log").read_text().count(
-        "error:"
-    ) == 1
+    assert (made.out / "compare" / "c" / "logs" / "t-scalearn-seed0.log").read_text().count("error:") == 1
 
 
 def test_a_failed_source_is_the_reason_that_is_given(comparing):
@@ -220,20 +224,40 @@ def test_a_killed_comparison_goes_on_where_it_was(comparing, monkeypatch):
     assert len(comparing.rows()) == 4
 
 
-def test_runs_side_by_side_leave_what_runs_one_after_the_other_leave(comparing, tmp_path):
+def results(rows):
+    return {
+        (row["role"], row["target"], row["contender"], row["seed"]): (row["validation"], row["config_hash"])
+        for row in rows
+    }
+
+
+def test_processes_side_by_side_leave_what_runs_one_after_the_other_leave(made, comparing):
     comparing("compare.parallel=2")
-    both = comparing.artefacts()
-    assert len(both) == 4
-    rows = comparing.rows()
-    comparing(f"output_root={tmp_path / 'alone'}")
-    assert len(rows) == 4
-    alone = Comparing.__new__(Comparing)
-    alone.out = tmp_path / "alone"
+    assert results(comparing.rows()) == results(made.rows())
+    assert (comparing.out / "compare" / "c" / "report.md").is_file()
 
-    def scores(found):
-        return {
-            (row["role"], row["target"], row["contender"]): (row["validation"], row["config_hash"])
-            for row in found
-        }
 
-    assert scores(rows) == scores(alone.rows())
+def test_a_process_that_dies_is_an_error_of_its_run(comparing, monkeypatch):
+    # Its interpreter does not get as far as the first run.
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")
+    with pytest.raises(PipelineError, match="2 of 2 runs failed"):
+        comparing("compare.parallel=2", contenders="single", seeds="2")
+    assert "its process ended with code" in comparing.json("plan.json")["missing"][0]["error"]
+
+
+def test_hydras_joblib_launcher_runs_them_too(comparing, cli):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    words = [
+        *tiny.QUICK,
+        *comparing.words("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", seeds="2", contenders="single"),
+    ]
+    done = cli(*map(str, words))
+    assert done.returncode == 0, done.stderr
+    assert [row["seed"] for row in sorted(comparing.rows(), key=lambda row: row["seed"])] == ["0", "1"]
+    card = (comparing.out / "baselines" / "t-single-seed0" / "README.md").read_text()
+    assert "stage=compare" in card
+
+
+def test_a_launcher_that_is_not_installed_is_told_with_its_extra():
+    error = MissingConfigException("", missing_cfg_file="hydra/launcher/joblib", options=["basic"])
+    assert "fusion-pipeline[parallel]" in translate(error, []).render()

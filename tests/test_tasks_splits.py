@@ -9,7 +9,7 @@ import pytest
 
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.tasks.data import TaskData, load_task
-from fusion_pipeline.tasks.draw import draw_stratified, share_out
+from fusion_pipeline.tasks.draw import draw_stratified, in_order, share_out
 from fusion_pipeline.tasks.inputs import load_inputs
 from fusion_pipeline.tasks.spec import ColumnsSpec, DataSpec, TaskSpec
 
@@ -154,3 +154,36 @@ def test_thirty_thousand_rows_load_in_a_moment(tmp_path):
     start = time.perf_counter()
     load(path)
     assert time.perf_counter() - start < 6  # under a second alone; room for a busy machine
+
+
+def test_few_rows_are_nested_in_proportion_and_hold_every_class():
+    strata = ["a"] * 60 + ["b"] * 30 + ["c"] * 2
+    order = in_order(strata, seed="0")
+    assert sorted(order) == list(range(92))
+    assert {strata[i] for i in order[:3]} == {"a", "b", "c"}
+    for size in (12, 40, 70):
+        share = sum(strata[i] == "a" for i in order[:size])
+        assert abs(share - size * 60 / 92) <= 1.5
+    assert in_order(strata, seed="1") != order
+
+
+def test_train_sizes_cut_train_alone_and_by_draw(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("text,label\n" + "".join(f"s {i},{i % 2}\n" for i in range(60)))
+
+    def splits(**values):
+        return load(path, **values).splits
+
+    def texts(found):
+        return {row["text"] for row in found["train"]}
+
+    whole = splits()
+    small, large, other = (splits(train_sizes={"x": n}, draw=d) for n, d in ((4, 1), (9, 1), (4, 2)))
+    assert texts(small) < texts(large) < texts(whole)
+    assert (len(small["train"]), len(large["train"])) == (4, 9)
+    assert texts(other) != texts(small)
+    assert all(one[split] == whole[split] for one in (small, large) for split in ("validation", "test"))
+    with pytest.raises(PipelineError, match="less than one row per class"):
+        splits(train_sizes={"x": 1})
+    with pytest.raises(PipelineError, match="train has 42 rows"):
+        splits(train_sizes={"x": 43})

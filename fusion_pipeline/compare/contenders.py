@@ -33,6 +33,7 @@ class Contender:
         only: Those of the sources that it gets; None for all.
         own_adapter: Whether the target's own adapter is among its adapters.
         overlay: Config sections laid over the run's.
+        named: The entries of `compare.settings` that these stem from: its own, and those of what it is like.
         rates: Learning rates to choose from.
     """
 
@@ -43,6 +44,7 @@ class Contender:
     only: tuple[str, ...] | None = None
     own_adapter: bool = False
     overlay: Mapping[str, Any] = field(default_factory=dict)
+    named: tuple[str, ...] = ()
     rates: tuple[float, ...] = ()
 
     @property
@@ -66,7 +68,7 @@ def find_contenders(run: Run, spec: CompareSpec) -> list[Contender]:
 
 
 def _contender(run: Run, spec: CompareSpec, name: str) -> Contender:
-    settings = _settings(spec, name, [])
+    settings, named = _settings(spec, name, [])
     option = settings["like"]
     group = next(group for group in PLACES if option in options(group))
     own = settings["own_adapter"]
@@ -79,24 +81,26 @@ def _contender(run: Run, spec: CompareSpec, name: str) -> Contender:
         only=None if only is None else _known(only, run.names("adapters"), name),
         own_adapter=spec.own_adapter and group == "fusion" if own is None else own,
         overlay={key: value for key, value in settings.items() if key not in _OWN},
+        named=named,
         rates=spec.rates(name),
     )
 
 
-def _settings(spec: CompareSpec, name: str, seen: Sequence[str]) -> dict[str, Any]:
-    """A contender's settings over those of what it is like; `like` ends as the name of a yaml."""
+def _settings(spec: CompareSpec, name: str, seen: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """A contender's settings over those of what it is like, whose names come along; `like` ends as a yaml's name."""
     own = dict(spec.settings.get(name) or {})
     base: dict[str, Any] = {"like": name, "adapters": None, "own_adapter": None}
-    like = own.pop("like", None)
+    named: tuple[str, ...] = ()
+    like, known = own.pop("like", None), [*_options(), *spec.settings]
     if like is None and name not in _options():
-        raise _unknown(name, [*_options(), *spec.settings], "contenders")
-    if like is not None and like in (*seen, name):
-        raise ConfigError(f"'{name}' is like itself", where=f"compare.settings.{name}.like")
+        raise _unknown(name, known, "contenders")
     if like is not None:
-        if like not in {*_options(), *spec.settings}:
-            raise _unknown(like, [*_options(), *spec.settings], f"compare.settings.{name}.like")
-        base = _settings(spec, like, [*seen, name])
-    return merged(base, own)
+        if like in (*seen, name):
+            raise ConfigError(f"'{name}' is like itself", where=f"compare.settings.{name}.like")
+        if like not in known:
+            raise _unknown(like, known, f"compare.settings.{name}.like")
+        base, named = _settings(spec, like, [*seen, name])
+    return merged(base, own), (name, *named)
 
 
 def _check_settings(run: Run, spec: CompareSpec, name: str) -> None:

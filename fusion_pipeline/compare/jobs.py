@@ -75,9 +75,10 @@ class Workshop:
         own = load_yaml(config_file("stage", STAGE1 if contender is None else contender.group))
         left = {key: value for key, value in self.run.config.items() if key not in (*TOP, "compare")}
         config = own | deepcopy(left) | {"stage": own["stage"], "seed": planned.seed}
-        overlay, where = self.spec.sources, "compare.sources"
+        overlay: Mapping[str, Any] = self.spec.sources
+        where = ["compare.sources"]
         if contender is not None:
-            overlay, where = contender.overlay, f"compare.settings.{contender.name}"
+            overlay, where = contender.overlay, [f"compare.settings.{name}" for name in contender.named]
             config = self._with_option(config, contender)
         config = merged(config, self._untyped(overlay, where))
         config |= self._data_of(planned, contender, parents)
@@ -119,16 +120,16 @@ class Workshop:
             return config
         sections = option_sections(contender.group, contender.option)
         own = sections.pop(contender.group)
-        return merged(config, self._untyped(sections, "")) | {contender.group: own}
+        return merged(config, self._untyped(sections, [])) | {contender.group: own}
 
-    def _untyped(self, overlay: Mapping[str, Any], where: str, path: str = "") -> dict[str, Any]:
+    def _untyped(self, overlay: Mapping[str, Any], where: Sequence[str], path: str = "") -> dict[str, Any]:
         """The overlay without what the command line says otherwise, unless it says this, too."""
         kept: dict[str, Any] = {}
         for key, value in overlay.items():
             full = f"{path}{key}"
             if isinstance(value, Mapping):
                 kept[key] = self._untyped(value, where, f"{full}.")
-            elif full not in self.run.typed or f"{where}.{full}" in self.run.typed:
+            elif full not in self.run.typed or any(f"{place}.{full}" in self.run.typed for place in where):
                 kept[key] = value
         return kept
 

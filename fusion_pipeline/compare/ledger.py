@@ -49,6 +49,12 @@ def config_hash(folder: Path) -> str:
     return hashlib.sha256(config.encode()).hexdigest()[:12]
 
 
+def learning_rate(folder: Path) -> float | None:
+    """The learning rate that an artefact was trained with."""
+    found = Manifest.read(folder).config.get("trainer", {}).get("learning_rate")
+    return None if found is None else float(found)
+
+
 def row(entry: Entry, task: TaskSpec) -> dict[str, Any]:
     """A finished run as a row; a trial has no test score, because nothing may be chosen by it."""
     planned, folder = entry.planned, entry.folder
@@ -63,7 +69,7 @@ def row(entry: Entry, task: TaskSpec) -> dict[str, Any]:
         "seed": planned.seed,
         "stage1_seed": planned.stage1_seed,
         "train_size": planned.train_size,
-        "learning_rate": planned.learning_rate,
+        "learning_rate": learning_rate(folder),
         "metric": task.metric,
         "validation": score(metrics, "validation", task),
         "test": tested,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fusion_pipeline.compare.plan import ADAPTERS
+from fusion_pipeline.compare.contenders import ADAPTERS
 
 if TYPE_CHECKING:
     from fusion_pipeline.compare.running import Comparison

@@ -10,7 +10,7 @@ from pathlib import Path
 from fusion_pipeline.compare.board import DONE, FAILED, RUNNING, Board, Entry, read_metrics
 from fusion_pipeline.compare.executors import choose_executor
 from fusion_pipeline.compare.jobs import Prepared, Workshop
-from fusion_pipeline.compare.ledger import add_row, config_hash, replace_text, row, write_plan
+from fusion_pipeline.compare.ledger import add_row, config_hash, learning_rate, replace_text, row, write_plan
 from fusion_pipeline.compare.notes import notes
 from fusion_pipeline.compare.plan import RUN
 from fusion_pipeline.compare.progress import Estimate, View
@@ -120,7 +120,7 @@ class Comparison:
                 stage1_seed=entry.planned.stage1_seed,
                 train_size=entry.planned.train_size,
                 folder=entry.folder,
-                learning_rate=entry.planned.learning_rate,
+                learning_rate=learning_rate(entry.folder),
                 config_hash=config_hash(entry.folder),
             )
             for entry in self.board.entries.values()

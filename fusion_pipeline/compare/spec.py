@@ -126,6 +126,7 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(base)
     for key, value in over.items():
         former = found.get(key)
-        both = isinstance(value, Mapping) and isinstance(former, Mapping)
-        found[key] = merged(former, value) if both else value
+        if isinstance(value, Mapping) and isinstance(former, Mapping):
+            value = merged(former, value)
+        found[key] = value
     return found
