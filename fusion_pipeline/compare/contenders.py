@@ -157,7 +157,11 @@ def _sources(group: str, option: str) -> str:
         return ADAPTERS
     section = option_sections(group, option)[group]
     spec = locate(str(section["_target_"]), where=f"{group}={option}")
-    return str(getattr(spec, "sources", NOTHING))
+    takes = getattr(spec, "takes", None)
+    if takes not in (NOTHING, ADAPTERS, TASKS):
+        what = f"the baseline '{option}' does not say whether it takes nothing, adapters or tasks"
+        raise ConfigError(what, where=f"{group}={option}", hint='takes: ClassVar[str] = "nothing"')
+    return str(takes)
 
 
 def option_sections(group: str, option: str) -> dict[str, Any]:
