@@ -10,7 +10,6 @@ from finished_runs import contest, flipped, labels_of, spec, write_run
 from fusion_pipeline.compare.comparing import compare_all
 from fusion_pipeline.compare.report import build_report
 from fusion_pipeline.compare.reporting import save_report
-from fusion_pipeline.errors import PipelineError
 
 pytest_plugins = ("browser",)
 
@@ -106,9 +105,23 @@ def test_every_task_type_is_compared_by_its_own_metric(kind, tmp_path):
 def test_runs_on_different_test_examples_are_not_compared(tmp_path):
     right = ["yes", "no"] * 10
     base = write_run(tmp_path, "single", spec(), right, right)
-    other = write_run(tmp_path, "fusion", spec(), right[1:], right[1:])
-    with pytest.raises(PipelineError, match="different examples"):
-        compare_all([base, other])
+    fewer = write_run(tmp_path, "fewer", spec(), right[1:], right[1:])
+    others = write_run(tmp_path, "others", spec(), right, right[::-1])
+    report = build_report([base, fewer, others], command="")
+    assert report.comparisons == []
+    assert [line.split()[1:6] for line in report.caveats] == [["1", "of", "1", "runs", "of"]] * 2
+
+
+def test_contenders_over_source_adapters_are_paired_where_the_reference_has_none_or_the_same(tmp_path):
+    own = contest(tmp_path / "a", {"single": 0.3}, seeds=2)
+    one = contest(tmp_path / "b", {"fusion": 0.2}, seeds=2, stage1_seed=5)
+    two = contest(tmp_path / "c", {"scalearn": 0.2}, seeds=2, stage1_seed=6)
+    assert [c.seeds for c in compare_all([*own, *one, *two])] == [2, 2]
+    # Without `single` the first is the reference: its adapters are others than those of the second.
+    assert compare_all([*one, *two]) == []
+    assert [
+        c.contender for c in compare_all([*one, *contest(tmp_path / "d", {"head_only": 0.4}, seeds=2)])
+    ] == ["head_only"]
 
 
 def test_runs_without_a_partner_are_in_the_table_and_in_no_test(tmp_path):

@@ -90,6 +90,16 @@ def test_one_seed_gives_the_interval_of_a_paired_test_over_examples():
     assert found.seed_variance == 0
 
 
+def test_seeds_that_agree_leave_the_doubt_of_the_examples():
+    # Each seed is right about other examples, so that the examples' share, less each seed's own, is nothing.
+    a, b = np.array([1.0, 0.0] * 30), np.array([0.0, 1.0] * 30)
+    pairs = [Pair(a=mean(a), b=mean(b), seed=0), Pair(a=mean(b), b=mean(a), seed=1)]
+    found = difference(pairs, 60)
+    assert (found.mean, found.p) == (0.0, 1.0)
+    constant = [Pair(a=mean(a), b=mean(a), seed=0), Pair(a=mean(a), b=mean(b), seed=1)]
+    assert difference(constant, 60).high > 0.05
+
+
 def test_with_endless_examples_it_is_the_paired_test_over_seeds():
     gains = [0.02, 0.05, -0.01, 0.03, 0.04]
     pairs = [

@@ -11,7 +11,6 @@ import numpy as np
 from fusion_pipeline.compare.intervals import Difference, Pair, difference, swap_test
 from fusion_pipeline.compare.results import Outcome, groups_of
 from fusion_pipeline.compare.statistics import holm, mcnemar, needed_examples
-from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.tasks.types import task_type
 
 if TYPE_CHECKING:
@@ -88,18 +87,25 @@ def compare_all(outcomes: Sequence[Outcome]) -> list[Comparison]:
 
 
 def paired_runs(base: Sequence[Outcome], group: Sequence[Outcome]) -> list[tuple[Outcome, Outcome]]:
-    """(reference, contender) of the same seed and, where the reference has source adapters too, over the same."""
+    """(reference, contender) of the same seed on the same test examples, and where both have source adapters, over
+    adapters of the same seed."""
     found = []
     for outcome in group:
-        same = [o for o in base if o.seed == outcome.seed and o.stage1_seed in (None, outcome.stage1_seed)]
+        same = [o for o in base if _fits(o, outcome)]
         found += [(same[0], outcome)] if same else []
-    return found
+    first = found[0][1].examples if found else []
+    return [pair for pair in found if pair[1].examples == first]
+
+
+def _fits(reference: Outcome, other: Outcome) -> bool:
+    seeds = {reference.stage1_seed, other.stage1_seed} - {None}
+    return reference.seed == other.seed and len(seeds) < 2 and reference.examples == other.examples
 
 
 def compare_runs(pairs: Sequence[tuple[Outcome, Outcome]]) -> Comparison:
     """The tests of one contender; `corrected` is left at 1."""
     first, second = pairs[0]
-    examples = check_same_examples([one for pair in pairs for one in pair])
+    examples = len(first.examples)
     found = difference([_pair(a, b) for a, b in pairs], examples)
     differing = _differing(pairs)
     small = examples < FEW_EXAMPLES or differing < FEW_DIFFERING
@@ -119,19 +125,6 @@ def compare_runs(pairs: Sequence[tuple[Outcome, Outcome]]) -> Comparison:
         discordant=_discordant(pairs) if task_type(second.task.type).exact else None,
         needed=needed_examples(found, examples),
     )
-
-
-def check_same_examples(outcomes: Sequence[Outcome]) -> int:
-    """How many test examples all of them answered; other examples or other labels are refused."""
-    first = [(row["id"], row["label"]) for row in outcomes[0].predictions]
-    for outcome in outcomes[1:]:
-        if [(row["id"], row["label"]) for row in outcome.predictions] != first:
-            raise PipelineError(
-                f"two runs were tested on different examples of {outcome.task.name}",
-                where=f"{outcomes[0].folder} and {outcome.folder}",
-                hint="compare runs on the same data, or make one of them again",
-            )
-    return len(first)
 
 
 def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -118,7 +118,8 @@ def _difference(mean: float, parts: Sequence[Component], over_examples: float) -
     total = max(summed, over_examples)
     if total <= 0:
         return Difference(mean=mean, low=mean, high=mean, p=1.0 if mean == 0 else 0.0)
-    df = summed**2 / sum(part.variance**2 / part.df for part in parts if part.variance > 0)
+    spread = sum(part.variance**2 / part.df for part in parts)
+    df = summed**2 / spread if spread > 0 else parts[-1].df
     error = float(np.sqrt(total))
     half = float(stats.t.ppf(0.975, df)) * error
     return Difference(

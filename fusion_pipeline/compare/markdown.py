@@ -15,11 +15,11 @@ def markdown(title: str, parts: Sequence[Section], pictures: Mapping[str, Pictur
         lines += [f"## {_plain(part.title)}", ""]
         lines += [_plain(part.text), ""] if part.text else []
         lines += [*_table(part.table), ""] if part.table else []
-        lines += [line for point in part.points for line in _point(point)]
-        lines += [""] if part.points else []
         for name in part.plots:
             if name in pictures:
                 lines += [f"![{_plain(pictures[name].caption)}]({pictures[name].file})", ""]
+        lines += [line for point in part.points for line in _point(point)]
+        lines += [""] if part.points else []
     return "\n".join([*lines, "Made with:", "", "```", command, "```", ""])
 
 

@@ -42,33 +42,34 @@ def _picture(name: str, caption: str, make: Callable[[], Figure]) -> Picture:
 
 def _wanted(report: Report) -> dict[str, tuple[str, Callable[[], Figure]]]:
     rows = report.full or report.rows
+    names = list(dict.fromkeys(row.contender for row in report.rows))
     found: dict[str, tuple[str, Callable[[], Figure]]] = {}
     if report.tested:
         found["forest"] = (
             f"Differences to {report.reference} on test with their 95 % intervals; filled marks can be told from "
             "chance after correction, hollow ones cannot",
-            lambda: plots.forest(report.tested),
+            lambda: plots.forest(report.tested, names),
         )
     found["parameters"] = (
         "Test metric against trainable parameters; bars are one standard deviation over runs",
-        lambda: plots.against(rows, lambda row: row.trainable, "trainable parameters", log=True),
+        lambda: plots.against(rows, names, lambda row: row.trainable, "trainable parameters", log=True),
     )
     if any(row.latency for row in rows):
         found["latency"] = (
             f"Test metric against the time to answer a batch, relative to {report.reference}",
             lambda: plots.against(
-                rows, lambda row: row.latency, f"latency, {report.reference} = 1", log=False
+                rows, names, lambda row: row.latency, f"latency, {report.reference} = 1", log=False
             ),
         )
     if report.few:
         found["few_examples"] = (
             "Test metric over the number of training examples; bands are one standard deviation over runs",
-            lambda: plots.lines(report.few, "training examples", "test metric, %", log=True),
+            lambda: plots.lines(report.few, names, "training examples", "test metric, %", log=True),
         )
     if report.learning:
         found["learning"] = (
             "Validation metric after each evaluation; bands are one standard deviation over runs",
-            lambda: plots.lines(report.learning, "step", "validation metric, %", log=False),
+            lambda: plots.lines(report.learning, names, "step", "validation metric, %", log=False),
         )
     if report.weights:
         found["fusion_weights"] = (

@@ -63,10 +63,10 @@ def _own_ids(svg: str, name: str) -> str:
     return svg
 
 
-def forest(comparisons: Sequence[Comparison]) -> Figure:
+def forest(comparisons: Sequence[Comparison], names: Sequence[str]) -> Figure:
     """Each difference to the reference with its 95 % interval; filled where it can be told after correction."""
     figure, (axis,) = _panels(1, width=7.2, height=0.9 + 0.3 * len(comparisons))
-    style_of = _styles([c.contender for c in comparisons])
+    style_of = _styles(names)
     for row, one in enumerate(comparisons):
         colour, marker = style_of[one.contender]
         told = one.verdict != OPEN
@@ -88,10 +88,12 @@ def forest(comparisons: Sequence[Comparison]) -> Figure:
     return figure
 
 
-def against(rows: Sequence[Row], of: Callable[[Row], float | None], label: str, *, log: bool) -> Figure:
+def against(
+    rows: Sequence[Row], names: Sequence[str], of: Callable[[Row], float | None], label: str, *, log: bool
+) -> Figure:
     """Test metric over a cost, a panel for each target, a point for each contender with its deviation over seeds."""
     targets = list(dict.fromkeys(row.target for row in rows))
-    style_of = _styles([row.contender for row in rows])
+    style_of = _styles(names)
     figure, axes = _panels(len(targets))
     for axis, target in zip(axes, targets, strict=True):
         own = [(row, of(row)) for row in rows if row.target == target]
@@ -108,10 +110,10 @@ def against(rows: Sequence[Row], of: Callable[[Row], float | None], label: str, 
     return figure
 
 
-def lines(curves: Sequence[Curve], x_label: str, y_label: str, *, log: bool) -> Figure:
+def lines(curves: Sequence[Curve], names: Sequence[str], x_label: str, y_label: str, *, log: bool) -> Figure:
     """Means over seeds with a band of one standard deviation, a panel for each target."""
     targets = list(dict.fromkeys(curve.target for curve in curves))
-    style_of = _styles([curve.contender for curve in curves])
+    style_of = _styles(names)
     figure, axes = _panels(len(targets))
     for axis, target in zip(axes, targets, strict=True):
         for curve in (curve for curve in curves if curve.target == target):
@@ -155,8 +157,8 @@ def _panels(number: int, *, width: float = 3.7, height: float = 3.1) -> tuple[Fi
     return figure, axes[:number]
 
 
-def _styles(contenders: Sequence[str]) -> dict[str, tuple[str, str]]:
-    names = list(dict.fromkeys(contenders))
+def _styles(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """A contender looks the same in every picture of a report, whose contenders `names` are."""
     return {name: (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i, name in enumerate(names)}
 
 

@@ -105,7 +105,7 @@ def _unpaired(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[st
         if row.contender != reference and paired < len(row.runs):
             found.append(
                 f"{row.target}: {len(row.runs) - paired} of {len(row.runs)} runs of {row.contender} have no run of "
-                f"{reference} with the same seed, and are in the table but in no test."
+                f"{reference} with the same seed and test examples, and are in the table but in no test."
             )
     return found
 

@@ -54,6 +54,11 @@ class Outcome:
             raise PipelineError(f"there are no predictions for {self.task.name}", where=str(path))
         return own
 
+    @cached_property
+    def examples(self) -> list[tuple[int, Any]]:
+        """(id, what is right) of each test example: runs with the same can be compared example by example."""
+        return [(row["id"], row["label"]) for row in self.predictions]
+
     @property
     def tasks(self) -> list[str]:
         """The tasks it was trained on."""
@@ -81,9 +86,20 @@ class Outcome:
 
 
 def groups_of(outcomes: Sequence[Outcome]) -> dict[tuple[str, str, int | None], list[Outcome]]:
-    """{(target, contender, training examples): its outcomes by seed}, in the order they come."""
+    """{(target, contender, training examples): its outcomes by seed}.
+
+    By target, then all training data before fewer and fewer, then contender; targets and contenders in the order
+    they come.
+    """
+    targets = list(dict.fromkeys(outcome.task.name for outcome in outcomes))
+    contenders = list(dict.fromkeys(outcome.contender for outcome in outcomes))
+
+    def place(outcome: Outcome) -> tuple[int, float, int]:
+        size = float("-inf") if outcome.train_size is None else -outcome.train_size
+        return targets.index(outcome.task.name), size, contenders.index(outcome.contender)
+
     found: dict[tuple[str, str, int | None], list[Outcome]] = {}
-    for outcome in outcomes:
+    for outcome in sorted(outcomes, key=place):
         found.setdefault((outcome.task.name, outcome.contender, outcome.train_size), []).append(outcome)
     return {
         key: sorted(group, key=lambda o: (o.seed, -1 if o.stage1_seed is None else o.stage1_seed))

@@ -38,8 +38,8 @@ class Classification(TaskType):
         from fusion_pipeline.tasks.weighted import of_classes
 
         number = {name: i for i, name in enumerate(labels or ())}
-        numbers = [np.array([number[name] for name in names], dtype=int) for names in (said, right)]
-        return of_classes(metric, *numbers, classes=len(number))
+        mine, true = (np.array([number[name] for name in names], dtype=int) for names in (said, right))
+        return of_classes(metric, mine, true, len(number))
 
     def parts(self, encoded: Encoded, labels: Sequence[str] | None) -> Parts:
         """The classes."""
