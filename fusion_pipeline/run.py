@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -54,6 +54,7 @@ class Run:
         trust: Modules that artefacts may take classes of their own kinds from.
         name_suffix: What tells this member of a sweep from the others; empty outside of sweeps.
         typed: The keys that the command line itself gives, with their values as text.
+        swept: The keys that vary over the sweep this run is a member of.
     """
 
     config: dict[str, Any]
@@ -67,6 +68,7 @@ class Run:
     trust: tuple[str, ...] = ()
     name_suffix: str = ""
     typed: Mapping[str, str] = field(default_factory=dict)
+    swept: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed <= MAX_SEED:
@@ -79,7 +81,12 @@ class Run:
 
     @classmethod
     def from_config(
-        cls, config: dict[str, Any], *, name_suffix: str = "", typed: Mapping[str, str] | None = None
+        cls,
+        config: dict[str, Any],
+        *,
+        name_suffix: str = "",
+        typed: Mapping[str, str] | None = None,
+        swept: Sequence[str] = (),
     ) -> Run:
         """The run that a composed config describes."""
         root = config.get("output_root")
@@ -93,6 +100,7 @@ class Run:
             trust=check_trust(config.get("trust") or []),
             name_suffix=name_suffix,
             typed=typed or {},
+            swept=tuple(swept),
             **{flag: config.get(flag, False) for flag in FLAGS},
         )
 

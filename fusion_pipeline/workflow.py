@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from fusion_pipeline.heads import HeadSettings
 from fusion_pipeline.job import Job
 from fusion_pipeline.model import AdaptedModel
 from fusion_pipeline.reporting.card import card
+from fusion_pipeline.reporting.filing import group_of, tags_of
 from fusion_pipeline.reporting.heatmap import save_heatmap
 from fusion_pipeline.reporting.table import show_results
 from fusion_pipeline.reporting.tracking import Tracker, TrackingSpec, tracking
@@ -28,6 +29,7 @@ from fusion_pipeline.routing import check_dropped
 from fusion_pipeline.run import Run
 from fusion_pipeline.specs import Specs
 from fusion_pipeline.tasks.data import TaskData
+from fusion_pipeline.tasks.spec import TaskSpec
 from fusion_pipeline.tasks.task_type import RowType, answer_json
 from fusion_pipeline.tasks.task_types import REGRESSION
 from fusion_pipeline.tasks.types import task_type
@@ -104,16 +106,19 @@ class Training:
             tracking_spec(self.run),
             root=self.run.output_root,
             name=f"{self.kind}-{self.name}",
-            kind=self.kind,
+            job_type=self.run.stage,
             config=self.job.config | {"lineage": self.lineage()},
             main=self.run.is_main_process,
+            group=group_of(self.run, self.job.folder.name),
+            tags=tags_of(self.model, [data.spec.name for data in self.tasks], self.run.seed),
         )
 
     def _conclude(self, done: Fit, track: Tracker) -> dict[str, Any]:
         metrics = self._metrics(done) | (self.after() if self.after is not None else {})
         if self.run.is_main_process:
             self.publish(done, metrics)
-            track.finish(metrics, self.lineage(), self.job.folder, self.kind)
+            score = primary_score(metrics["validation"], [data.spec for data in self.tasks])
+            track.finish(metrics, self.lineage(), self.job.folder, self.kind, score=score)
             self.job.finish()
         return metrics
 
@@ -224,6 +229,11 @@ def announce(run: Run, what: str, backbone: str, tasks: Sequence[TaskData]) -> N
         run.console.print(f"  {data.spec.name}: {sizes}")
         for note in data.notes:
             run.console.print(f"    note: {note}", soft_wrap=True)
+
+
+def primary_score(metrics: Mapping[str, float], tasks: Sequence[TaskSpec]) -> float:
+    """The mean over tasks of their primary metrics: what selects the best checkpoint."""
+    return metrics[tasks[0].metric] if len(tasks) == 1 else metrics["score"]
 
 
 def tracking_spec(run: Run) -> TrackingSpec:

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from fusion_pipeline.cli import compose, keys, report, sources
-from fusion_pipeline.cli.sweep import constant_keys, name_suffix, varying
+from fusion_pipeline.cli.sweep import agent_suffix, constant_keys, name_suffix, varying
 from fusion_pipeline.cli.translate import COMPOSING, translate
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.registry import locate, trusting
@@ -63,7 +63,8 @@ def run_stage(
     """Checks a composed config and runs its stage; `typed` is what the command line itself gives."""
     content = compose.plain(config)
     compose.check(content)
-    run = Run.from_config(content, name_suffix=name_suffix(changed, content), typed=typed)
+    suffix = name_suffix(changed, content) or agent_suffix()
+    run = Run.from_config(content, name_suffix=suffix, typed=typed, swept=tuple(changed))
     stage = locate(content["stage"]["_target_"], where="stage")
     if title:
         run.console.print(title, markup=False)

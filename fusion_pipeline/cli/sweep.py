@@ -6,6 +6,7 @@ keys in alphabetical order, constant overrides left out, unsafe characters as in
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -44,6 +45,12 @@ def name_suffix(changed: dict[str, str], config: dict[str, Any]) -> str:
     }
     text = "-".join(f"{key}={value}" for key, value in left.items())
     return f"-{safe_name(text, longest=LONGEST)}" if text else ""
+
+
+def agent_suffix() -> str:
+    """What a run that wandb's sweep agent has started is called after: the agent's name for it; else nothing."""
+    agent = os.environ.get("WANDB_SWEEP_ID") and os.environ.get("WANDB_RUN_ID")
+    return f"-{safe_name(agent, longest=LONGEST)}" if agent else ""
 
 
 def _varies(override: Any) -> bool:

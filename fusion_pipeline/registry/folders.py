@@ -10,6 +10,8 @@ from fusion_pipeline.registry.errors import ConfigError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _added: list[Path] = []
+# Folders of configs that are not ours to compose: Hydra's own, and wandb's sweeps.
+_OTHERS = {"hydra", "sweep"}
 
 
 def config_dir() -> Path:
@@ -39,7 +41,7 @@ def config_dirs() -> list[Path]:
 def groups() -> list[str]:
     """The config groups: folders with yaml files."""
     found = {path.parent.name for folder in config_dirs() for path in folder.glob("*/*.yaml")}
-    return sorted(found - {"hydra"})
+    return sorted(found - _OTHERS)
 
 
 def options(group: str) -> list[str]:

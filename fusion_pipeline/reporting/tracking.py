@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fusion_pipeline.errors import PipelineError, did_you_mean
 from fusion_pipeline.reporting.heatmap import draw_weights, weight_matrix
+from fusion_pipeline.store import safe_name
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MODES = ("offline", "online", "disabled")
+SCORE = "validation/score"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,37 +56,81 @@ class Tracker:
         """A table and a heatmap of the fusion's weights, as of this training step."""
         if self.run is None:
             return
-        import wandb
-
         for task, sites in weights.items():
             rows, adapters, table = weight_matrix(sites)
             data = [[row, *values] for row, values in zip(rows, table.tolist(), strict=True)]
-            name = f"fusion_weights/{task}"
-            self.run.log(
-                {name: wandb.Table(columns=["site", *adapters], data=data), "train/global_step": step}
-            )
-        self.run.log({"fusion_weights/heatmap": wandb.Image(_picture(weights)), "train/global_step": step})
+            self.table(f"fusion_weights/{task}", ["site", *adapters], data, step=step)
+        self._log({"fusion_weights/heatmap": _image(draw_weights(weights))}, step)
 
-    def finish(self, metrics: dict[str, Any], lineage: dict[str, Any], folder: Path, kind: str) -> None:
-        """Final metrics, and the artefact with what it descends from."""
+    def table(
+        self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, step: int | None = None
+    ) -> None:
+        """A table, as of a training step where there is one."""
         if self.run is None:
             return
         import wandb
 
+        self._log({name: wandb.Table(columns=list(columns), data=[list(row) for row in rows])}, step)
+
+    def pictures(self, folder: Path) -> None:
+        """Every PNG of a folder, under its name."""
+        if self.run is None:
+            return
+        import wandb
+
+        found = sorted(folder.glob("*.png"))
+        self._log({f"{folder.parent.name}/{path.stem}": wandb.Image(str(path)) for path in found}, None)
+
+    def finish(
+        self, metrics: dict[str, Any], lineage: dict[str, Any], folder: Path, kind: str, *, score: float
+    ) -> None:
+        """Final metrics, and the artefact with what it descends from.
+
+        `score` is logged as `validation/score`, whatever the task's metric is called: what a sweep goes by.
+        """
+        if self.run is None:
+            return
+        self._log({SCORE: score}, None)
         self.run.summary.update(
             {f"{split}/{k}": v for split in ("validation", "test") for k, v in metrics[split].items()}
         )
-        self.run.summary.update({"seconds": metrics["seconds"], "parameters": metrics["parameters"]})
-        artefact = wandb.Artifact(_safe(f"{kind}-{folder.name}"), type=kind, metadata=lineage)
+        self.run.summary.update(
+            {SCORE: score, "seconds": metrics["seconds"], "parameters": metrics["parameters"]}
+        )
+        self.artefact(folder, kind, lineage)
+
+    def artefact(self, folder: Path, kind: str, lineage: dict[str, Any]) -> None:
+        """A folder as wandb's artefact `<kind>-<name>`, with where it comes from as metadata."""
+        if self.run is None:
+            return
+        import wandb
+
+        artefact = wandb.Artifact(artefact_name(kind, folder.name), type=kind, metadata=lineage)
         artefact.add_dir(str(folder))
         self.run.log_artifact(artefact)
+
+    def _log(self, values: dict[str, Any], step: int | None) -> None:
+        assert self.run is not None
+        if values:
+            self.run.log(values if step is None else {**values, "train/global_step": step})
 
 
 @contextmanager
 def tracking(
-    spec: TrackingSpec, *, root: Path, name: str, kind: str, config: dict[str, Any], main: bool
+    spec: TrackingSpec,
+    *,
+    root: Path,
+    name: str,
+    job_type: str,
+    config: dict[str, Any],
+    main: bool,
+    group: str | None = None,
+    tags: Sequence[str] = (),
 ) -> Iterator[Tracker]:
-    """A wandb run around a stage, on the main process; its files go below `root`/wandb."""
+    """A wandb run around a stage, on the main process; its files go below `root`/wandb.
+
+    `group` and `tags` stand beside those of the spec, whose group wins.
+    """
     if spec.mode == "disabled" or not main:
         # Trainer and its callbacks look at this too.
         os.environ.setdefault("WANDB_DISABLED", "true")
@@ -95,10 +144,10 @@ def tracking(
     run = wandb.init(
         project=spec.project,
         entity=spec.entity,
-        group=spec.group,
-        tags=list(spec.tags),
+        group=_short(spec.group or group),
+        tags=[str(_short(tag, 64)) for tag in dict.fromkeys((*spec.tags, *tags))],
         name=name,
-        job_type=kind,
+        job_type=job_type,
         config=config,
         mode=spec.mode,  # type: ignore[arg-type]
         dir=str(root),
@@ -112,14 +161,21 @@ def tracking(
         run.finish(exit_code=code)
 
 
-def _picture(weights: dict[str, Any]) -> Any:
+def artefact_name(kind: str, name: str) -> str:
+    """What an artefact of ours is called at wandb."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in f"{kind}-{name}")
+
+
+def _short(text: str | None, longest: int = 128) -> str | None:
+    """wandb refuses longer groups (128) and tags (64)."""
+    return text if text is None or len(text) <= longest else safe_name(text, longest=longest)
+
+
+def _image(figure: Figure) -> Any:
     # As pixels: handed a figure, wandb reaches for pyplot and its global state.
+    import wandb
     from PIL import Image
 
     buffer = io.BytesIO()
-    draw_weights(weights).savefig(buffer, format="png", dpi=100)
-    return Image.open(buffer)
-
-
-def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+    figure.savefig(buffer, format="png", dpi=100)
+    return wandb.Image(Image.open(buffer))

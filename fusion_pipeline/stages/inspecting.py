@@ -18,6 +18,8 @@ from fusion_pipeline.inspection.rows import effect_rows
 from fusion_pipeline.inspection.spec import InspectSpec
 from fusion_pipeline.inspection.writing import write_report
 from fusion_pipeline.model import AdaptedModel
+from fusion_pipeline.reporting.filing import group_of, tags_of
+from fusion_pipeline.reporting.tracking import tracking
 from fusion_pipeline.run import Run
 from fusion_pipeline.specs import read_mix, read_trainer
 from fusion_pipeline.stages.inspect import Given
@@ -25,7 +27,7 @@ from fusion_pipeline.store import Manifest
 from fusion_pipeline.tasks.data import TaskData
 from fusion_pipeline.training.encoding import encode_task
 from fusion_pipeline.training.fit import FitSpec, build_trainer
-from fusion_pipeline.workflow import announce, command_line, describe_data
+from fusion_pipeline.workflow import announce, command_line, describe_data, tracking_spec
 
 
 def inspect(
@@ -59,6 +61,7 @@ def inspect(
     if run.is_main_process:
         found["seconds"] = round(time.monotonic() - started, 1)
         write_report(found, target, pictures=spec.pictures)
+        _track(run, found, model, target)
         _show(run, found)
         run.console.print(f"saved: {target / 'inspect.html'}", soft_wrap=True)
 
@@ -102,6 +105,26 @@ def _history(folder: Path) -> list[dict[str, Any]]:
         return []
     history: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")).get("history", [])
     return history
+
+
+def _track(run: Run, found: dict[str, Any], model: AdaptedModel, folder: Path) -> None:
+    """Tables and pictures at wandb, in a run of their own."""
+    name, tasks = folder.name, list(found["targets"])
+    filed = {"group": group_of(run, name), "tags": tags_of(model, tasks, run.seed)}
+    job = tracking(
+        tracking_spec(run),
+        root=run.output_root,
+        name=f"inspect-{name}",
+        job_type=run.stage,
+        config=run.config | {"lineage": {"parents": [{"name": found["run"]}], "data": found["data"]}},
+        main=run.is_main_process,
+        **filed,
+    )
+    with job as track:
+        for task in tasks:
+            header, *rows = effect_rows(found, task)
+            track.table(f"inspect/{task}", header, rows)
+        track.pictures(folder)
 
 
 def _show(run: Run, found: dict[str, Any]) -> None:
