@@ -23,8 +23,9 @@ class Writing:
         form: Its format; None for the first input's.
         overwrite: Replace another adapter of that format that lies there.
         head_from: The input whose heads a native adapter gets; `none` for none; None for the first that has any.
-        backbone: For a native adapter made of others' alone: the backbone's description (`backbone`) and config
-        (`config`). command: What a person typed, for the card.
+        backbone: For a native adapter made of others' alone: what a manifest says of the backbone (`backbone`), its
+            config (`config`) and the widths of its linears (`widths`).
+        command: What a person typed, for the card.
     """
 
     output: Path

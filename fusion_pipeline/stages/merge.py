@@ -55,7 +55,7 @@ def plan_of(run: Run, sources: Any, method: Any) -> Plan:
         rank=_whole(run.value("rank"), "rank"),
         dtype=run.value("dtype"),
         seed=run.seed,
-        same_base=run.value("same_base") is True,
+        same_base=_flag(run.value("same_base"), "same_base"),
     )
 
 
@@ -112,12 +112,15 @@ def _name(plan: Plan) -> str:
 
 
 def _backbone(run: Run) -> dict[str, Any]:
-    """What a manifest says of the backbone on the command line, which is loaded for its fingerprint."""
+    """What a manifest says of the backbone on the command line, which is loaded for its fingerprint and widths."""
     from fusion_pipeline.backbone.loading import load_backbone
+    from fusion_pipeline.model import AdaptedModel
     from fusion_pipeline.specs import read_backbone
 
     config = {key: value for key, value in run.section("backbone").items() if key != "_target_"}
-    return {"backbone": load_backbone(read_backbone(run)).describe(), "config": config}
+    model = AdaptedModel(load_backbone(read_backbone(run)))
+    widths = {row: model.site_widths(row) for row in model.table.linears}
+    return {"backbone": model.info.describe(), "config": config, "widths": widths}
 
 
 def _report(run: Run, output: Path, record: dict[str, Any]) -> None:
@@ -148,6 +151,12 @@ def _mapping(value: Any, key: str) -> dict[str, Any]:
     if value is not None and not isinstance(value, dict):
         raise PipelineError(f"{value!r} is not a mapping", where=key, hint=f"{key}={{0-3:[1,0]}}")
     return {str(name): rule for name, rule in (value or {}).items()}
+
+
+def _flag(value: Any, key: str) -> bool:
+    if not isinstance(value, bool):
+        raise PipelineError(f"{value!r} is not true or false", where=key)
+    return value
 
 
 def _whole(value: Any, key: str) -> int | None:

@@ -33,6 +33,10 @@ class Layout(Protocol):
         """The adapter kind, `configs/adapter/<kind>.yaml`."""
         ...
 
+    def check(self, plan: Plan, widths: Mapping[str, tuple[int, int]]) -> None:
+        """Refuses modules that a backbone's linears, (D_in, D_out) by our names, have not the widths for."""
+        ...
+
     def shapes(self, plan: Plan) -> dict[str, tuple[int, ...]]:
         """{our key: shape} of every tensor."""
         ...
@@ -55,6 +59,16 @@ class LoraLayout:
     dropout: float
     notes: list[str]
     kind: str = "lora"
+
+    def check(self, plan: Plan, widths: Mapping[str, tuple[int, int]]) -> None:
+        """Every module against its linear."""
+        problems = Problems("these modules have other widths than the backbone", "backbone")
+        for path in plan.modules:
+            d_out, d_in = plan.outer[path]
+            wanted = widths.get(_row(self.sites[path]), (d_in, d_out))
+            if wanted != (d_in, d_out):
+                problems.add(f"{path}: {d_in} to {d_out}, and the linear is {wanted[0]} to {wanted[1]}")
+        problems.refuse()
 
     def shapes(self, plan: Plan) -> dict[str, tuple[int, ...]]:
         """A and B of every site."""
@@ -101,6 +115,9 @@ class BottleneckLayout:
     def kind(self) -> str:
         """Of the first input."""
         return self.spec.kind
+
+    def check(self, plan: Plan, widths: Mapping[str, tuple[int, int]]) -> None:
+        """Nothing: bottlenecks are of our own making, and come with their backbone."""
 
     def shapes(self, plan: Plan) -> dict[str, tuple[int, ...]]:
         """Every parameter under its own name."""

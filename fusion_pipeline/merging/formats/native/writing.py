@@ -31,7 +31,7 @@ def check(plan: Plan, writing: Writing) -> None:
     if plan.dtype not in (None, "float32"):
         raise PipelineError(f"artefacts of ours hold float32, not {plan.dtype}", where="dtype")
     backbone_of(plan, writing)
-    _layout(plan, writing)
+    _layout(plan, writing).check(plan, backbone_of(plan, writing).get("widths") or {})
     head_source(plan, writing.head_from)
     store.check_name(writing.output.name, where="output")
     if writing.output.exists() and any(writing.output.iterdir()):
