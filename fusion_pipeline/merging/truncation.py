@@ -7,14 +7,14 @@ from torch import Tensor
 
 # Up to this smaller side the full SVD is taken; at 4096 it costs a minute a matrix.
 EXACT = 1024
-_EXTRA, _STEPS, _ENOUGH = 16, 40, 1e-7
+_EXTRA, _STEPS, _ENOUGH = 16, 20, 1e-5
 
 
 def largest_directions(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     """(U (m, r), σ (r,), V (n, r)) of the r largest singular values, r = min(rank, m, n).
 
     Above `EXACT`: block subspace iteration (Halko et al. 2011, algorithm 4.4) from a start that is always the same,
-    until σ² captured grows by less than 1e-7 of itself a step.
+    until σ² captured grows by less than 1e-5 of itself a step, 20 steps at most.
     """
     rank = min(rank, *matrix.shape)
     if min(matrix.shape) <= EXACT or rank + _EXTRA >= min(matrix.shape):

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.merging.paths import layer_of
@@ -31,13 +32,13 @@ class Weights:
 
     count: int
     plain: Sequence[float] | None = None
-    layered: Mapping[str, Rule] = field(default_factory=dict)
+    layered: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         given = tuple(self.plain) if self.plain is not None else (1.0,) * self.count
         object.__setattr__(self, "plain", self._checked(given, "weights"))
-        rules = {str(key): self._rule(str(key), value) for key, value in self.layered.items()}
-        object.__setattr__(self, "layered", rules)
+        for key, value in self.layered.items():
+            self._rule(key, value)
         if not any(given) and self.plain is not None:
             raise PipelineError(
                 "all weights are zero: nothing would be merged", where="weights", hint="weights=[0.7,0.3]"
@@ -46,7 +47,8 @@ class Weights:
     def over(self, paths: Sequence[str]) -> dict[str, tuple[float, ...]]:
         """The weights of every module; a pattern that matches none is refused."""
         found = dict.fromkeys(paths, tuple(self.plain or ()))
-        for pattern, points in self.layered.items():
+        for pattern, value in self.layered.items():
+            points = self._rule(pattern, value)
             matching = [path for path in paths if matches(pattern, path)]
             if not matching:
                 raise PipelineError(

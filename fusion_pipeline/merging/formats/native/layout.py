@@ -26,7 +26,10 @@ Put = Callable[[str, Tensor], None]
 class Layout(Protocol):
     """One sort of adapter: its kind, what to say of it, and its tensors."""
 
-    notes: list[str]
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know."""
+        ...
 
     @property
     def kind(self) -> str:
