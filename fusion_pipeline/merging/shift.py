@@ -48,15 +48,13 @@ def shifts(model: AdaptedModel, plan: Plan, texts: Sequence[str]) -> dict[str, A
     bare = _states(model, None, texts)
     load_merge(model, plan, "merged")
     moved = _states(model, "merged", texts) - bare
-    found = {"texts": len(texts), "merged": _size(moved, bare), "inputs": {}, "to_merged": {}}
+    sizes, angles = dict[str, float](), dict[str, float]()
     for source in plan.sources:
         load_merge(model, Plan(sources=[source], method=Linear()), "input")
         own = _states(model, "input", texts) - bare
-        found["inputs"][source.name] = _size(own, bare)
-        found["to_merged"][source.name] = float(
-            torch.cosine_similarity(own.flatten(), moved.flatten(), dim=0)
-        )
-    return found
+        sizes[source.name] = _size(own, bare)
+        angles[source.name] = float(torch.cosine_similarity(own.flatten(), moved.flatten(), dim=0))
+    return {"texts": len(texts), "merged": _size(moved, bare), "inputs": sizes, "to_merged": angles}
 
 
 @torch.no_grad()

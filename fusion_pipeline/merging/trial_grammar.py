@@ -59,8 +59,8 @@ def read_trial(text: str, count: int) -> Trial:
     assert match is not None
     how, which = match["how"], _which(match["which"], text, count)
     if _SHARES.match(how):
-        weights = _shares(how)
-        return Trial(text=text, which=_chosen(which, len(weights), text, count), weights=weights)
+        shares = _shares(how)
+        return Trial(text=text, which=_chosen(which, len(shares), text, count), weights=shares)
     if how in WORDS:
         return Trial(text=text, which=_chosen(which, WORDS[how], text, count))
     method = _METHOD.match(how)

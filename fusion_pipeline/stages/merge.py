@@ -31,7 +31,7 @@ def run(run: Run) -> None:
     from fusion_pipeline.merging.opening import open_sources
 
     sources = open_sources(run.names("adapters"), run.output_root / "adapters")
-    if _flag(run, "search"):
+    if _flag(run.value("search"), "search"):
         from fusion_pipeline.merging.searching import search
 
         search(run, sources, method)
@@ -79,7 +79,7 @@ def merge(run: Run, plan: Plan) -> None:
     if run.is_main_process:
         record = write_merge(plan, writing)
         _report(run, writing.output, record)
-        if _flag(run, "report"):
+        if _flag(run.value("report"), "report"):
             from fusion_pipeline.merging.quality_report import report
 
             report(run, plan, writing, record)
@@ -134,8 +134,7 @@ def _report(run: Run, output: Path, record: dict[str, Any]) -> None:
     run.console.print(f"saved: {output}", soft_wrap=True, markup=False)
 
 
-def _flag(run: Run, key: str) -> bool:
-    value = run.value(key)
+def _flag(value: Any, key: str) -> bool:
     if not isinstance(value, bool):
         raise PipelineError(f"{value!r} is not true or false", where=key)
     return value
