@@ -71,6 +71,22 @@ def test_every_format_writes_what_the_merged_weights_write(place, tmp_path):
     assert found["overlap"]["values"][0][1] < 1.0
 
 
+def test_a_merge_writes_what_the_summed_weights_write(place, tmp_path):
+    other = written.matrices(seed=9)
+    written.peft(tmp_path / "two", other)
+    both = [f"adapters=[{place / 'one-mlx'},{tmp_path / 'two'}]", "weights=[0.25,0.75]"]
+    for form in ("peft", "mlx"):
+        assert (
+            main(["stage=merge", *both, f"format={form}", f"output={tmp_path / form}", "report=false"]) == 0
+        )
+    half = written.merged(place / "base", written.matrices(), 0.25 * 2.0, tmp_path / "half")
+    written.merged(half, other, 0.75 * 2.0, tmp_path / "sum")
+    found = compared(place, tmp_path / "a", adapters=[tmp_path / "peft", tmp_path / "mlx"])
+    whole = compared(place, tmp_path / "b", base=tmp_path / "sum")
+    assert said(found, "peft") == said(found, "mlx") == said(whole, "base") != said(found, "base")
+    assert scores(found)["mlx"] == pytest.approx(scores(whole)["base"], rel=1e-4)
+
+
 def test_gpt2_and_a_lora_saved_for_the_bare_model(tmp_path):
     pairs = written.matrices("gpt2")
     base = written.causal(tmp_path / "base", "gpt2")
