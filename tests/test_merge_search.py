@@ -207,6 +207,8 @@ def test_trials_that_are_none(texts, message):
         (["task=sentiment", "trials=[ties(dens=0.3)]"], "did you mean 'density'"),
         (["task=sentiment", "trials=[ties(density=3)]"], "density=3"),
         (["trials=[50/50]"], "one task, and none is given"),
+        (["task=sentimnt"], "sentiment"),
+        (["probe=nowhere.txt"], "the probe cannot be read"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(root, capsys, words, message):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fusion_pipeline.merging.contest import Standing
     from fusion_pipeline.merging.output import Writing
     from fusion_pipeline.merging.plan import Plan
+    from fusion_pipeline.tasks.data import TaskData
 
 NAME = "fusion_report"
 
@@ -29,12 +30,11 @@ def report(
 ) -> None:
     """Writes the three files into the merged adapter's folder.
 
-    Shifts are measured where the merged adapter is of our format, or the backbone is given; metrics where `task=` is.
+    Shifts are measured where an adapter is of our format, or the backbone is given; `standings` are the metrics on
+    `task=`, where it is given.
     """
     from fusion_pipeline.merging.quality_plot import save_quality
 
-    if standings is None and run.value("task") is not None:
-        standings = _judged(run, plan)
     merged = open_source(str(writing.output.resolve()), writing.output.parent)
     modules = qualities(plan, merged, record, seed=run.seed)
     found = {
@@ -52,6 +52,27 @@ def report(
     put(writing.output, f"{NAME}.md", text(found, standings))
     save_quality(found, writing.output / f"{NAME}.png")
     run.console.print(f"report: {writing.output / (NAME + '.md')}", soft_wrap=True, markup=False)
+
+
+def judged(run: Run, plan: Plan, data: TaskData) -> list[Standing]:
+    """The inputs, the merge and the outputs fused, on a task."""
+    from fusion_pipeline.merging.contest import standings
+    from fusion_pipeline.merging.judge_of_run import judge_of
+    from fusion_pipeline.merging.optimising import tried
+    from fusion_pipeline.merging.searching import inputs
+
+    judge = judge_of(run, plan.sources, data)
+    merged = tried(judge, lambda: judge.merge(plan, ["validation"]), "metric", "merge")
+    return standings(judge, inputs(judge, "metric"), [merged])
+
+
+def check_report(run: Run) -> TaskData | None:
+    """Reads the task and the probe that the report will need, before anything is merged."""
+    from fusion_pipeline.merging.judge_of_run import load_judged_task
+    from fusion_pipeline.merging.shift import read_probe
+
+    read_probe(run.value("probe"))
+    return None if run.value("task") is None else load_judged_task(run)
 
 
 def layers(modules: Sequence[ModuleQuality]) -> list[dict[str, Any]]:
@@ -160,18 +181,6 @@ def _shift(run: Run, plan: Plan, writing: Writing) -> dict[str, Any] | None:
     from fusion_pipeline.merging.shift import read_probe, shifts
 
     return shifts(bare_model(run, plan.sources), plan, read_probe(run.value("probe")))
-
-
-def _judged(run: Run, plan: Plan) -> list[Standing]:
-    """The inputs, the merge and the outputs fused, on `task=`."""
-    from fusion_pipeline.merging.contest import standings
-    from fusion_pipeline.merging.judge_of_run import judge_of, load_judged_task
-    from fusion_pipeline.merging.optimising import tried
-    from fusion_pipeline.merging.searching import inputs
-
-    judge = judge_of(run, plan.sources, load_judged_task(run))
-    merged = tried(judge, lambda: judge.merge(plan, ["validation"]), "metric", "merge")
-    return standings(judge, inputs(judge, "metric"), [merged])
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -128,7 +128,8 @@ def _conclude(
     put(folder, "search.json", record)
     put(folder, "search.md", _markdown(record, found, judge.data.spec.metric))
     save_trace(record, folder / "search.png")
-    report(run, best.plan, writing, written, found)
+    if run.value("report"):
+        report(run, best.plan, writing, written, found)
     show(
         run.console, f"{judge.data.spec.name}: weights searched on validation", found, judge.data.spec.metric
     )

@@ -103,7 +103,8 @@ def _write(
 
     metric, folder = judge.data.spec.metric, writing.output.parent
     record = write_headed(run, found[best].judged, judge, writing)
-    report(run, found[best].plan, writing, record, table)
+    if run.value("report"):
+        report(run, found[best].plan, writing, record, table)
     content = {
         "task": judge.data.spec.name,
         "metric": metric,

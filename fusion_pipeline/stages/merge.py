@@ -62,6 +62,7 @@ def plan_of(run: Run, sources: Any, method: Any) -> Plan:
 def merge(run: Run, plan: Plan) -> None:
     """Writes the merge, unless this very one is there."""
     from fusion_pipeline.merging.output import check_output, is_written, write_merge
+    from fusion_pipeline.merging.quality_report import check_report, judged, report
 
     writing = writing_of(run, plan)
     names = ", ".join(source.name for source in plan.sources)
@@ -71,18 +72,20 @@ def merge(run: Run, plan: Plan) -> None:
     if not run.overwrite and is_written(plan, writing):
         run.console.print(f"{writing.output} is there already, from these very adapters", soft_wrap=True)
         return
+    reporting = _flag(run.value("report"), "report")
+    data = check_report(run) if reporting else None
     if run.dry_run:
         check_output(plan, writing)
         run.console.print(f"plan: {len(plan.modules)} modules into {writing.output}", soft_wrap=True)
         run.console.print("dry run: everything was checked, nothing was merged or written")
         return
     if run.is_main_process:
+        check_output(plan, writing)
+        standings = None if data is None else judged(run, plan, data)
         record = write_merge(plan, writing)
         _report(run, writing.output, record)
-        if _flag(run.value("report"), "report"):
-            from fusion_pipeline.merging.quality_report import report
-
-            report(run, plan, writing, record)
+        if reporting:
+            report(run, plan, writing, record, standings)
 
 
 def writing_of(run: Run, plan: Plan) -> Writing:
