@@ -137,13 +137,14 @@ def test_bottlenecks_are_compared_by_their_parameters(tmp_path):
     assert found["modules"][0]["effective_ranks"] is None
 
 
-def test_conflicts_count_signs_of_what_two_or_more_change():
+def test_conflicts_count_signs_of_what_both_change():
     values = [torch.tensor([1.0, 1.0, -1.0, 0.0, 0.0]), torch.tensor([1.0, -1.0, -1.0, 5.0, 0.0])]
     assert conflicts(values, [1, 1]) == pytest.approx(1 / 3)
     assert conflicts(values, [1, -1]) == pytest.approx(2 / 3)
     assert conflicts(values, [1, 0]) == 0
     third = torch.tensor([0.0, 0.0, 1.0, -1.0, 1.0])
-    assert conflicts([*values, third], [1, 1, 1]) == pytest.approx(3 / 4)
+    # Of the pairs with the third, one shares the one element −1, 1; the other that and 5, −1.
+    assert conflicts([*values, third], [1, 1, 1]) == pytest.approx((1 / 3 + 1 + 1) / 3)
 
 
 def test_effective_rank_of_known_spectra():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,7 @@ class ModuleQuality:
         layer: Its layer, None outside of the layers.
         cosines: ⟨ΔWᵢ, ΔWⱼ⟩ / ‖ΔWᵢ‖‖ΔWⱼ‖, (N, N); 0 where an update is zero.
         to_merged: The cosine of each input's update with the merged one, (N,).
-        conflicts: Of the elements that two inputs or more change, the share in which not all weighted changes
-            have one sign.
+        conflicts: Mean over pairs: of the elements that both change, the share in which their weighted signs differ.
         norms: ‖ΔWᵢ‖_F of the inputs.
         norm: ‖ΔW‖_F of the merge.
         effective_ranks: Of each input, and last of the merge; None of bottlenecks, which are no one matrix.
@@ -87,11 +87,13 @@ def effective_rank(update: Update) -> float:
 
 
 def conflicts(values: Sequence[Tensor], weights: Sequence[float]) -> float:
-    """The share of disputed elements among those that two weighted inputs or more change; 0 where there are none."""
-    signs = torch.stack([torch.sign(w * v) for w, v in zip(weights, values, strict=True)])
-    changed = signs.ne(0).sum(0) >= 2
-    disputed = (signs.gt(0).any(0) & signs.lt(0).any(0)) & changed
-    return float(disputed.sum()) / max(int(changed.sum()), 1)
+    """Mean over pairs of inputs: of the elements that both change, the share in which their weighted signs differ."""
+    signs = [torch.sign(w * v) for w, v in zip(weights, values, strict=True)]
+    found = []
+    for one, other in itertools.combinations(signs, 2):
+        products = one * other
+        found.append(float((products < 0).sum()) / max(int((products != 0).sum()), 1))
+    return sum(found) / len(found) if found else 0.0
 
 
 def elements(updates: Sequence[Update], seed: int) -> list[Tensor]:

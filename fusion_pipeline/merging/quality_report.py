@@ -144,8 +144,8 @@ def _by_layer(found: Mapping[str, Any]) -> list[str]:
 def _legend(found: Mapping[str, Any]) -> str:
     order = ", ".join(found["adapters"])
     return (
-        "Cosine: between pairs of adapters. Sign conflicts: of the elements that two adapters or more change, the "
-        "share in which their weighted signs differ; over all elements of a module of up to "
+        "Cosines and sign conflicts are of pairs of adapters. Sign conflicts: of the elements that both change, the "
+        "share in which their weighted signs differ, mean over pairs; over all elements of a module of up to "
         f"{SAMPLED:,}, over as many drawn ones of a larger one. Norms are Frobenius norms, the inputs' in the order "
         f"{order}. Effective rank: exp of the entropy of the singular values' shares."
     )
