@@ -37,8 +37,15 @@ class Batch:
 
 def penalty_of(module: nn.Module) -> Tensor | None:
     """A fusion's or adapter's term of the training loss; None where it has none."""
-    found: Tensor | None = module.penalty() if hasattr(module, "penalty") else None
+    asked = getattr(module, "penalty", None)
+    found: Tensor | None = None if asked is None else asked()
     return found
+
+
+def _tell(module: nn.Module, what: str, *values: object) -> None:
+    hears = getattr(module, what, None)
+    if hears is not None:
+        hears(*values)
 
 
 class Mixer:
@@ -91,10 +98,8 @@ class Mixer:
         """A new forward: the passes of a shared layer are counted from 0; adapters that ask for it learn the task."""
         self.passes = 0
         for module in self.bank.modules:
-            if hasattr(module, "choose"):
-                module.choose(self.batch.task)
-            if hasattr(module, "begin"):
-                module.begin()
+            _tell(module, "choose", self.batch.task)
+            _tell(module, "begin")
         if self.fusion is not None:
             self.fusion.begin()
 

@@ -25,8 +25,9 @@ class RouterSpec:
 
     `k`: how many adapters a token listens to; null is 2, or 1 where there is one. `per`: whether each token is
     routed, or each sequence by the mean of its real tokens. `balance` is the weight of the load-balance loss (α in
-    Switch Transformer, Fedus et al., JMLR 2022, section 2.2). `noise` ε multiplies what the router reads in
-    training by U(1 − ε, 1 + ε) (its appendix on exploration). W starts at N(0, init_std).
+    Switch Transformer, Fedus et al., JMLR 2022, section 2.2), of each micro-batch and rank by itself. `noise` ε
+    multiplies what the router reads in training by U(1 − ε, 1 + ε) (its appendix on exploration). W starts at
+    N(0, init_std).
     Mixes deltas; the weights of a token sum to 1. Parameters a site: N·D.
     Raises `PipelineError` for a value out of range, and for k > N when it is built.
     """
