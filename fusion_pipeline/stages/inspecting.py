@@ -110,7 +110,6 @@ def _history(folder: Path) -> list[dict[str, Any]]:
 def _track(run: Run, found: dict[str, Any], model: AdaptedModel, folder: Path) -> None:
     """Tables and pictures at wandb, in a run of their own."""
     name, tasks = folder.name, list(found["targets"])
-    filed = {"group": group_of(run, name), "tags": tags_of(model, tasks, run.seed)}
     job = tracking(
         tracking_spec(run),
         root=run.output_root,
@@ -118,7 +117,8 @@ def _track(run: Run, found: dict[str, Any], model: AdaptedModel, folder: Path) -
         job_type=run.stage,
         config=run.config | {"lineage": {"parents": [{"name": found["run"]}], "data": found["data"]}},
         main=run.is_main_process,
-        **filed,
+        group=group_of(run, name),
+        tags=tags_of(model, tasks, run.seed),
     )
     with job as track:
         for task in tasks:

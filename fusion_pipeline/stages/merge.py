@@ -155,12 +155,6 @@ def _mapping(value: Any, key: str) -> dict[str, Any]:
     return {str(name): rule for name, rule in (value or {}).items()}
 
 
-def _flag(value: Any, key: str) -> bool:
-    if not isinstance(value, bool):
-        raise PipelineError(f"{value!r} is not true or false", where=key)
-    return value
-
-
 def _whole(value: Any, key: str) -> int | None:
     if value is not None and type(value) is not int:
         raise PipelineError(f"{value!r} is no whole number", where=key, hint=f"{key}=16")

@@ -89,14 +89,15 @@ def _with_fields(raw: RawTask, columns: ColumnsSpec) -> RawTask:
     if not set(given) & set(own):
         return raw
     said = dict(zip(own, (raw.text, raw.text_pair, *raw.more), strict=False))
-    said |= {key: value for key in given if isinstance(value := getattr(columns, key), str) and key in own}
-    first, second, *more = (*(said.get(field) or field for field in own), None)
+    own_given = {key: getattr(columns, key) for key in given if key in own}
+    said |= {key: value for key, value in own_given.items() if isinstance(value, str)}
+    first, *rest = (said.get(field) or field for field in own)
     keys = {key: f"columns.{key}" for key in given}
     return replace(
         raw,
         text=first,
-        text_pair=second,
-        more=tuple(column for column in more if column),
+        text_pair=rest[0] if rest else None,
+        more=tuple(rest[1:]),
         keys={**raw.keys, **keys},
     )
 
