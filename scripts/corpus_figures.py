@@ -57,7 +57,8 @@ def train(root: Path, seeds: int, overrides: Sequence[str]) -> int:
         *(sys.executable, "-m", "fusion_pipeline", "stage=compare", "experiment=demo", "logging=none"),
         f"adapters=[{','.join(SOURCES)}]",
         f"target={TARGET}",
-        f"compare.seeds=[{','.join(map(str, range(seeds)))}]",
+        "contenders=[single,adapterfusion]",
+        f"seeds={seeds}",
         f"output_root={root}",
         *overrides,
     ]
@@ -74,7 +75,7 @@ def baseline_rows(root: Path | None) -> Iterator[tuple[str, ...]]:
     for name, task in CLASSES.items():
         words = test_accuracy(name, tfidf(name), standardise=False)
         probe = test_accuracy(name, embed(name), standardise=True)
-        folder = None if root is None else root / "adapters" / name / "metrics.json"
+        folder = None if root is None else root / "adapters" / f"{name}-seed0" / "metrics.json"
         adapter = "–" if folder is None or not folder.is_file() else percent(metrics(folder, "test"))
         yield name, percent(1 / len(task.labels or ())), percent(words), percent(probe), adapter
 
@@ -144,8 +145,8 @@ def test_accuracy(name: str, features: Splits, *, standardise: bool) -> float:
 def contender_rows(root: Path, seeds: Sequence[int]) -> Iterator[tuple[str, ...]]:
     """A line each for the target's own adapter and the fusion: mean ± sd over seeds."""
     for label, folder, contender in (
-        ("own adapter", "adapters", "single"),
-        (f"fusion of {', '.join(SOURCES)}", "fusion", "fusion"),
+        ("own adapter", "baselines", "single"),
+        (f"fusion of {', '.join(SOURCES)}", "fusion", "adapterfusion"),
     ):
         files = [root / folder / f"{TARGET}-{contender}-seed{seed}" / "metrics.json" for seed in seeds]
         validation, test = ([metrics(file, split) for file in files] for split in ("validation", "test"))
@@ -156,7 +157,7 @@ def weight_rows(root: Path, seeds: Sequence[int]) -> Iterator[tuple[str, ...]]:
     """For each kind of claim, how much the fusions listen to each adapter on the test set."""
     found: dict[str, list[dict[str, float]]] = defaultdict(list)
     for seed in seeds:
-        for kind, weights in weights_by_kind(root / "fusion" / f"{TARGET}-fusion-seed{seed}").items():
+        for kind, weights in weights_by_kind(root / "fusion" / f"{TARGET}-adapterfusion-seed{seed}").items():
             found[kind].append(weights)
     for kind, runs in found.items():
         yield kind, *(f"{mean(run[name] for run in runs):.2f}" for name in SOURCES)
@@ -172,8 +173,8 @@ def weights_by_kind(folder: Path) -> dict[str, dict[str, float]]:
     for prediction, kind in zip(predictions, deciders(TARGET)["test"], strict=True):
         layers = [weights.mean(axis=0) for weights in prediction.fusion_weights.values()]
         found[str(kind)].append(sum(layers) / len(layers))
-    names = predictions[0].adapters
-    return {kind: dict(zip(names, sum(rows) / len(rows), strict=True)) for kind, rows in found.items()}
+    # In the order of adapters=, whatever the artefacts are called.
+    return {kind: dict(zip(SOURCES, sum(rows) / len(rows), strict=True)) for kind, rows in found.items()}
 
 
 # --- reading and printing --------------------------------------------------------------------------

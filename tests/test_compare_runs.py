@@ -114,7 +114,7 @@ def test_adapters_that_stage_1_trained_are_used(comparing):
 
 
 def test_what_is_typed_wins_over_settings_from_files_and_a_typed_setting_over_that(comparing):
-    words = ("experiment=demo", "trainer.num_train_epochs=1")
+    words = ("experiment=demo", "trainer.num_train_epochs=1", "compare.parallel=1")
     for more, wanted in (((), 1), (("compare.settings.single.trainer.num_train_epochs=2",), 2)):
         comparing(*words, *more, contenders="single", steps=-1)
         newest = max(comparing.artefacts().items(), key=lambda item: item[1])[0]
