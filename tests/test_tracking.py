@@ -94,6 +94,28 @@ def test_a_comparison_is_one_table_in_the_group_of_its_runs(tmp_path):
     assert "comparison" in [artefact.type for artefact in found.artefacts]
 
 
+def test_a_whole_comparison_lands_in_one_group(loud, tmp_path):
+    words = (
+        f"target={loud.files['a']}",
+        "contenders=[head_only,weighted]",
+        "seeds=1",
+        "compare.latency=false",
+    )
+    small = (
+        "trainer.max_steps=1",
+        "logging=default",
+        f"output_root={tmp_path}",
+        "name=duel",
+        *tiny.columns(),
+    )
+    tiny.stage("stage=compare", f"adapters=[{loud.files['b']}]", *words, *small)
+    runs = offline_runs(tmp_path)
+    assert {run.record.run_group for run in runs.values()} == {"duel"}
+    assert {run.record.job_type for run in runs.values()} == {"adapters", "baseline", "fusion", "compare"}
+    (table,) = [row["comparison"] for row in runs["compare-duel"].history if "comparison" in row]
+    assert (table["_type"], table["nrows"]) == ("table-file", 2)
+
+
 def test_members_of_a_multirun_share_a_group(cli, loud):
     words = ("stage=fusion", "adapters=[a,b]", f"target={loud.files['a']}", f"output_root={loud.out}")
     small = [word for word in tiny.QUICK if word != "logging=none"]

@@ -16,11 +16,16 @@ from fusion_pipeline.compare.report import Report, build_report
 from fusion_pipeline.compare.results import Outcome
 from fusion_pipeline.compare.sections import sections
 from fusion_pipeline.compare.terminal import show
+from fusion_pipeline.reporting.tracking_comparison import track_comparison
 from fusion_pipeline.run import Run
 from fusion_pipeline.workflow import command_line, write_json
 
 if TYPE_CHECKING:
     from fusion_pipeline.compare.spec import CompareSpec
+
+# What the table at wandb has of each row, beside mean and standard deviation of the metric on both splits.
+_PLAIN = ("target", "contender", "train_size", "metric", "seeds", "trainable", "stored", "seconds", "latency")
+_SCORES = ("validation", "validation_sd", "test", "test_sd")
 
 
 def write_report(
@@ -42,8 +47,20 @@ def write_report(
     measured, missing = measure_latencies(outcomes, load_outcome) if latency else ({}, [])
     report = build_report(outcomes, command=command_line(), latency=measured, notes=notes, caveats=missing)
     save_report(report, folder)
+    _track(run, report, folder)
     show(run.console, report)
     run.console.print(f"saved: {folder / 'report.html'} and report.md beside it", soft_wrap=True)
+
+
+def _track(run: Run, report: Report, folder: Path) -> None:
+    table = [
+        [*(getattr(row, name) for name in _PLAIN), *row.validation, *row.test, row.peak_memory]
+        for row in report.rows
+    ]
+    columns = (*_PLAIN, *_SCORES, "peak_memory")
+    track_comparison(
+        run, name=folder.name, columns=columns, rows=table, folder=folder, weights=report.weights
+    )
 
 
 def save_report(report: Report, folder: Path) -> None:
