@@ -9,7 +9,7 @@ PACKAGE = "outside"
 _PLACE = re.compile(
     r"^# (?:fusion_pipeline|configs|mine)/(\S+?),?(?: outside of this repository)?$", re.MULTILINE
 )
-_OURS = r"fusion_pipeline\.(?:\w+\.)*(scale|similarity|ordinal|size)\."
+_OURS = r"fusion_pipeline\.(?:\w+\.)*(scale|similarity|ordinal|size|bias_only)\."
 
 
 def install(folder):

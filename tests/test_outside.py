@@ -73,12 +73,13 @@ class Made:
 
 def test_the_page_shows_one_of_each(made):
     assert made.written == {
-        *(f"outside/{name}.py" for name in ("ordinal", "scale", "similarity", "size")),
+        *(f"outside/{name}.py" for name in ("bias_only", "ordinal", "scale", "similarity", "size")),
         *(
             f"mine/{name}.yaml"
             for name in ("task_type/ordinal", "task/stars", "adapter/scale", "sites/ernie")
         ),
         *(f"mine/{name}.yaml" for name in ("fusion/similarity", "stage/size", "head/linear")),
+        "mine/baseline/bias_only.yaml",
     }
 
 
@@ -100,6 +101,12 @@ def test_a_stage_from_outside_runs_with_its_own_options(made, capsys):
     assert "grades: " in capsys.readouterr().out
     assert made("stage=size", f"run={made.out}/fusion/grades", "powr=10") == 2
     assert "power" in capsys.readouterr().err
+
+
+def test_a_baseline_from_outside_trains(made):
+    words = ("stage=baseline", "baseline=bias_only", f"target={made.root}/grades", "trainer.max_steps=2")
+    assert made(*words, "name=biases") == 0
+    assert {"accuracy", "distance"} <= tiny.metrics(made.out / "baselines" / "biases")["test"].keys()
 
 
 def test_they_evaluate_and_predict(made, capsys):
