@@ -60,6 +60,15 @@ def test_a_small_test_set_needs_an_exact_test_to_agree(tmp_path):
     assert "exact_p" in text
 
 
+def test_an_example_on_which_seeds_are_divided_has_no_majority(tmp_path):
+    right = ["yes", "no"] * 20
+    base = [write_run(tmp_path, "single", spec(), ["yes"] * 40, right, seed=seed) for seed in (0, 1)]
+    divided = [["yes"] * 40, ["no"] * 40]
+    other = [write_run(tmp_path, "fusion", spec(), said, right, seed=i) for i, said in enumerate(divided)]
+    (found,) = compare_all([*base, *other])
+    assert found.discordant == (0, 0, 1.0)
+
+
 def test_the_metric_that_is_tested_is_the_target_s_own(tmp_path):
     draw = np.random.default_rng(0)
     right, task = labels_of(300, draw), spec(metric="f1")

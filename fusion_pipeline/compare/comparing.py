@@ -159,5 +159,10 @@ def _differing(pairs: Sequence[tuple[Outcome, Outcome]]) -> int:
 
 
 def _discordant(pairs: Sequence[tuple[Outcome, Outcome]]) -> tuple[int, int, float]:
-    """McNemar on each example's majority over seeds: one verdict an example, so that none counts twice."""
-    return mcnemar(*(np.mean([_points(pair[side]) for pair in pairs], axis=0) > 0.5 for side in (0, 1)))
+    """McNemar on each example's majority over seeds: one verdict an example, so that none counts twice.
+
+    An example on which the seeds of either are evenly divided has no majority, and is left out.
+    """
+    a, b = (np.mean([_points(pair[side]) for pair in pairs], axis=0) for side in (0, 1))
+    decided = (a != 0.5) & (b != 0.5)
+    return mcnemar((a > 0.5)[decided].tolist(), (b > 0.5)[decided].tolist())

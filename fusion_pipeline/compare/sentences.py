@@ -84,9 +84,10 @@ def _counts(one: Comparison) -> str:
     assert one.discordant is not None
     only_reference, only_this, p = one.discordant
     how = "By majority over seeds it" if one.seeds > 1 else "It"
+    ties = " Examples without a majority are left out." if one.seeds % 2 == 0 else ""
     return (
         f"{how} gets {only_this:,} test examples right that {one.reference} gets wrong, and {only_reference:,} the "
-        f"other way (McNemar, exact, {p_value(p)})."
+        f"other way (McNemar, exact, {p_value(p)}).{ties}"
     )
 
 

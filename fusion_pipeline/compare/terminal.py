@@ -19,7 +19,8 @@ def show(console: Console, report: Report) -> None:
     shown = [i for i, name in enumerate(found.header) if name in _SHOWN and any(row[i] for row in found.rows)]
     table = Table(title=f"test, against {escape(report.reference)}", title_justify="left")
     for index in shown:
-        table.add_column(found.header[index], justify="left" if index < found.left else "right")
+        words = index < found.left
+        table.add_column(found.header[index], justify="left" if words else "right", no_wrap=not words)
     for row in found.rows:
         # The interval is in the sentence below.
         table.add_row(*(escape(row[index].partition(" (")[0]) for index in shown))
