@@ -10,7 +10,7 @@ from fusion_pipeline.compare.report import Report
 from fusion_pipeline.compare.sections import point_of, result_table
 
 # What fits on a screen; the files have the rest.
-_SHOWN = ("target", "contender", "train", "test %", "difference", "verdict", "trainable", "latency")
+_SHOWN = ("target", "contender", "train", "test %", "difference", "verdict", "latency")
 
 
 def show(console: Console, report: Report) -> None:
@@ -20,7 +20,9 @@ def show(console: Console, report: Report) -> None:
     table = Table(title=f"test, against {escape(report.reference)}", title_justify="left")
     for index in shown:
         words = index < found.left
-        table.add_column(found.header[index], justify="left" if words else "right", no_wrap=not words)
+        table.add_column(
+            found.header[index], justify="left" if words else "right", no_wrap=not words, overflow="fold"
+        )
     for row in found.rows:
         # The interval is in the sentence below.
         table.add_row(*(escape(row[index].partition(" (")[0]) for index in shown))
