@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from fusion_pipeline.tasks import scores
 from fusion_pipeline.tasks.task_type import RowType
 from fusion_pipeline.tasks.types import task_type
 from fusion_pipeline.training.scoring import TaskOutputs
-
-Score = Callable[[np.ndarray], float]
-"""The metric of the examples at these positions, which may repeat."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,18 +34,18 @@ class Effect:
         return asdict(self)
 
 
-def effect(changed: TaskOutputs, unchanged: TaskOutputs, *, scale: float, draws: np.ndarray) -> Effect:
-    """The effect on the primary metric. Shapes: draws (resamples, n) of positions."""
-    new, old = metric_of(changed), metric_of(unchanged)
-    every = np.arange(len(changed.ids))
-    differences = resampled(changed, draws) - resampled(unchanged, draws)
-    low, high = np.quantile(differences, [0.025, 0.975])
-    one, other = each(changed), each(unchanged)
+def effect(changed: TaskOutputs, unchanged: TaskOutputs, *, scale: float, drawn: np.ndarray) -> Effect:
+    """The effect on the primary metric. Shapes: drawn (resamples, n), how often each example is in each draw."""
+    everything = np.ones((1, len(changed.ids)))
+    weights = np.concatenate([everything, drawn])
+    now, difference = metrics(changed, weights), metrics(changed, weights) - metrics(unchanged, weights)
+    low, high = np.quantile(difference[1:], [0.025, 0.975])
+    one, other = points(changed), points(unchanged)
     worse, better = int((one < other - 1e-12).sum()), int((one > other + 1e-12).sum())
     return Effect(
-        metric=new(every),
+        metric=float(now[0]),
         loss=changed.metrics(scale)["loss"],
-        difference=new(every) - old(every),
+        difference=float(difference[0]),
         low=float(low),
         high=float(high),
         worse=worse,
@@ -66,43 +61,28 @@ def sign_test(worse: int, better: int) -> float:
     return float(stats.binomtest(better, worse + better).pvalue) if worse + better else 1.0
 
 
-def drawn(count: int, resamples: int, seed: int) -> np.ndarray:
-    """(resamples, count) positions, drawn with putting back."""
-    return np.random.default_rng([seed, 2]).integers(0, count, size=(resamples, count))
+def draw(count: int, resamples: int, seed: int) -> np.ndarray:
+    """(resamples, count): how often each example is in each of the bootstrap's draws with putting back."""
+    return np.random.default_rng([seed, 2]).multinomial(count, np.full(count, 1 / count), size=resamples)
 
 
-def resampled(outputs: TaskOutputs, draws: np.ndarray) -> np.ndarray:
-    """The metric on every draw: (resamples,)."""
-    if outputs.spec.metric == "accuracy" and outputs.spec.labels is not None and not _own(outputs):
-        return each(outputs)[draws].mean(1)
-    score = metric_of(outputs)
-    return np.array([score(draw) for draw in draws])
+def metrics(outputs: TaskOutputs, weights: np.ndarray) -> np.ndarray:
+    """The primary metric with example i counted w_i times. Shapes: (B, n) → (B,)."""
+    spec = outputs.spec
+    return task_type(spec.type).weighted(spec.metric, *_words(outputs), spec.labels)(weights)
 
 
-def metric_of(outputs: TaskOutputs) -> Score:
-    """The task's primary metric as a function of positions."""
-    kind, spec = task_type(outputs.spec.type), outputs.spec
-    if isinstance(kind, RowType):
-        said, right = [answer.prediction for answer in outputs.answers()], outputs.right()
-        return lambda at: _typed(kind, [said[i] for i in at], [right[i] for i in at], spec)
-    predicted, labels, function = outputs.predictions(), outputs.labels, getattr(scores, spec.metric)
-    return lambda at: float(function(predicted[at], labels[at]))
+def points(outputs: TaskOutputs) -> np.ndarray:
+    """How well each example is answered, (n,): the more the better, 1 for right."""
+    kind = task_type(outputs.spec.type)
+    return np.array([kind.points(said, right) for said, right in zip(*_words(outputs), strict=True)])
 
 
-def each(outputs: TaskOutputs) -> np.ndarray:
-    """How well each example is answered, (n,): 1 or 0 for a class, −|error| for a value, else its own metric."""
-    kind, spec = task_type(outputs.spec.type), outputs.spec
-    if isinstance(kind, RowType):
-        pairs = zip(outputs.answers(), outputs.right(), strict=True)
-        return np.array([_typed(kind, [answer.prediction], [right], spec) for answer, right in pairs])
-    if spec.labels is None:
-        return -np.abs(outputs.predictions() - outputs.labels)
-    return (outputs.predictions() == outputs.labels).astype(float)
-
-
-def _own(outputs: TaskOutputs) -> bool:
-    return isinstance(task_type(outputs.spec.type), RowType)
-
-
-def _typed(kind: RowType, said: Sequence[Any], right: Sequence[Any], spec: Any) -> float:
-    return float(kind.score(said, right, spec.labels)[spec.metric])
+def _words(outputs: TaskOutputs) -> tuple[list[Any], list[Any]]:
+    """What is said of the examples and what is right, in the words of predictions."""
+    if isinstance(task_type(outputs.spec.type), RowType):
+        return [answer.prediction for answer in outputs.answers()], outputs.right()
+    names = outputs.spec.labels
+    if names is None:
+        return outputs.predictions().tolist(), outputs.labels.tolist()
+    return [names[int(n)] for n in outputs.predictions()], [names[int(n)] for n in outputs.labels]

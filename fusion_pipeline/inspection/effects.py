@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion_pipeline.inspection.bootstrap import drawn, each, effect
+from fusion_pipeline.inspection.bootstrap import draw, effect, points
 from fusion_pipeline.tasks.parts import Parts
 from fusion_pipeline.tasks.spec import TaskSpec
 from fusion_pipeline.training.encoding import Encoded
@@ -64,14 +64,14 @@ def effects_of(
 ) -> dict[str, Any]:
     """{"all": {metric, loss}, "none": effect, "without": {adapter: effect}, "alone": {adapter: effect}, "facets"}."""
     whole = outputs[ALL][task]
-    draws = drawn(len(whole.ids), resamples, seed)
+    drawn = draw(len(whole.ids), resamples, seed)
     scored = whole.metrics(scale)
     found: dict[str, Any] = {ALL: {"metric": scored[whole.spec.metric], "loss": scored["loss"]}}
     for name, several in outputs.items():
         if name == ALL:
             continue
         kind, _, adapter = name.partition(" ")
-        told = effect(several[task], whole, scale=scale, draws=draws).as_json()
+        told = effect(several[task], whole, scale=scale, drawn=drawn).as_json()
         if adapter:
             found.setdefault(kind, {})[adapter] = told
         else:
@@ -87,7 +87,7 @@ def _by_part(outputs: Outputs, task: int, parts: Parts) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if not parts.names or outputs[ALL][task].spec.labels is None:
         return found
-    means = {name: each(several[task]) for name, several in outputs.items()}
+    means = {name: points(several[task]) for name, several in outputs.items()}
     members = np.stack([parts.of(int(i)).any((0, 1)) for i in outputs[ALL][task].ids])
     for p, part in enumerate(parts.names):
         rows = members[:, p]
