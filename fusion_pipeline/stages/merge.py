@@ -55,7 +55,7 @@ def plan_of(run: Run, sources: Any, method: Any) -> Plan:
         rank=_whole(run.value("rank"), "rank"),
         dtype=run.value("dtype"),
         seed=run.seed,
-        same_base=_flag(run.value("same_base"), "same_base"),
+        same_base=_flag(run, "same_base"),
     )
 
 
