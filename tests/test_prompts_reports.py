@@ -115,7 +115,7 @@ def test_prompts_files_that_are_none(place, tmp_path, capsys, content, message):
         ("generation.max_new_tokens=510", "leave room for the answer"),
         ("generation.chat=true", "no chat template"),
         ("reference=nowhere.txt", "the reference text cannot be read"),
-        ("adapters=[nowhere]", "there is no adapter 'nowhere'"),
+        ("adapters=[nowhere]", "there is no artefact 'nowhere'"),
         ("base=/nowhere", "there is no backbone folder"),
     ],
 )
@@ -145,9 +145,9 @@ def test_adapters_that_do_not_fit(place, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     wanted = {
         "gpt2": "transformer.h.0.attn.c_attn: the base has no such linear",
-        "dora": "use_dora=True: not supported",
+        "dora": "use_dora",
         "wide": "matrices (3, 64) and (32, 3), and it is 32 to 32",
-        "empty": "no adapter of ours, of PEFT or of MLX",
+        "empty": "no adapter of a known format",
     }
     for name, message in wanted.items():
         given = [f"adapters=[{place / 'a/same'},{tmp_path / name}]", f"output={tmp_path / 'o'}"]

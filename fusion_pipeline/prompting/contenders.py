@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fusion_pipeline import store
-from fusion_pipeline.errors import PipelineError, did_you_mean
+from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.merging.opening import open_source
+from fusion_pipeline.merging.source import Source
 from fusion_pipeline.prompting.base import Base
 from fusion_pipeline.prompting.linears import attach
-from fusion_pipeline.prompting.lora_files import is_lora, read_lora
 
-BASE = "base"
+BASE, ADAPTER = "base", "adapter.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """What is compared: a name for reports, where it lies (the base: None), and the format of its files."""
+    """What is compared: a name for reports, and the adapter's folder and weights (the base: None).
+
+    `source` is a LoRA of another library, opened; an adapter of ours has none.
+    """
 
     name: str
     folder: Path | None = None
-    format: str = "none"
+    weights: Path | None = None
+    source: Source | None = None
+
+    @property
+    def format(self) -> str:
+        """Of its files."""
+        return self.source.format if self.source is not None else "none" if self.folder is None else "native"
 
 
 def find_contenders(values: Sequence[str], root: Path) -> list[Contender]:
@@ -31,14 +41,13 @@ def find_contenders(values: Sequence[str], root: Path) -> list[Contender]:
     `values` are names below `root`, or paths of our artefacts, PEFT's and MLX's folders. Raises `PipelineError` for
     one that is none of these, and for one named twice.
     """
-    folders = [_find(value, root) for value in values]
-    resolved = [folder.resolve() for folder in folders]
-    for value, folder in zip(values, resolved, strict=True):
-        if resolved.count(folder) > 1:
+    found = [_opened(value, root) for value in values]
+    folders = [contender.folder.resolve() for contender in found if contender.folder is not None]
+    for value, folder in zip(values, folders, strict=True):
+        if folders.count(folder) > 1:
             raise PipelineError(f"{value} is named twice", where="adapters")
-    names = _names(resolved)
-    pairs = zip(names, folders, strict=True)
-    return [Contender(name=BASE), *(Contender(name=n, folder=f, format=_format(f)) for n, f in pairs)]
+    pairs = zip(_names(folders), found, strict=True)
+    return [Contender(name=BASE), *(replace(contender, name=name) for name, contender in pairs)]
 
 
 @contextmanager
@@ -50,29 +59,24 @@ def running(base: Base, contender: Contender) -> Iterator[None]:
     if contender.folder is None:
         yield
         return
-    put = _native if contender.format == "native" else _foreign
-    take_off = put(base, contender.folder)
+    source = contender.source
+    take_off = _native(base, contender.folder) if source is None else _foreign(base, source)
     try:
         yield
     finally:
         take_off()
 
 
-def _find(value: str, root: Path) -> Path:
+def _opened(value: str, root: Path) -> Contender:
+    """An adapter of ours, of any kind; else whatever LoRA merging can open."""
     path = Path(value).expanduser()
     named = len(path.parts) == 1 and not value.startswith((".", "~"))
     for folder in (root / value, path) if named else (path,):
-        if (folder / store.MANIFEST).is_file() or is_lora(folder):
-            return folder
-    if path.is_dir() and not named:
-        raise PipelineError("this folder holds no adapter of ours, of PEFT or of MLX", where=str(path))
-    known = [p.name for p in sorted(root.glob("[!.]*")) if (p / store.MANIFEST).is_file() or is_lora(p)]
-    hint = did_you_mean(value, known) if known else "a path, or a name below <output_root>/adapters"
-    raise PipelineError(f"there is no adapter '{value}'", where="adapters", hint=hint)
-
-
-def _format(folder: Path) -> str:
-    return "native" if (folder / store.MANIFEST).is_file() else "lora"
+        if (folder / store.MANIFEST).is_file():
+            store.verify(folder, kind="adapter")
+            return Contender(name=value, folder=folder, weights=folder / ADAPTER)
+    source = open_source(value, root)
+    return Contender(name=value, folder=source.folder, weights=source.file, source=source)
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -121,6 +125,7 @@ def _check_causal(part: object, folder: Path) -> None:
         )
 
 
-def _foreign(base: Base, folder: Path) -> Callable[[], None]:
+def _foreign(base: Base, source: Source) -> Callable[[], None]:
     """A LoRA of another library, on the linears it names."""
-    return attach(base.model, read_lora(folder).pairs, str(folder))
+    updates = {path: source.update(path) for path in source.entries}
+    return attach(base.model, updates, str(source.folder))

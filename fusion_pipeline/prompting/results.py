@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion_pipeline.prompting.contenders import Contender, running
 from fusion_pipeline.prompting.overlap import overlaps
 from fusion_pipeline.prompting.questions import PromptSet
 from fusion_pipeline.prompting.spec import GenerationSpec
+from fusion_pipeline.store.integrity import sha256
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -111,24 +111,13 @@ def compare(
     return Comparison(base=base.name, seed=seed, spec=spec, prompts=prompts, answers=found, command=command)
 
 
-def weights_digest(folder: Path) -> dict[str, str]:
-    """sha256 of every weight file of an adapter's folder."""
-    import hashlib
-
-    found = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
-
-
 def _summary(answers: Answers) -> dict[str, Any]:
-    folder, score = answers.contender.folder, answers.perplexity
+    one, score = answers.contender, answers.perplexity
     return {
-        "name": answers.contender.name,
-        "folder": None if folder is None else str(folder),
-        "format": answers.contender.format,
-        "sha256": {} if folder is None else weights_digest(folder),
+        "name": one.name,
+        "folder": None if one.folder is None else str(one.folder),
+        "format": one.format,
+        "sha256": None if one.weights is None else sha256(one.weights),
         "perplexity": None if score is None else asdict(score),
         "tokens": sum(len(said.tokens) for said in answers.said),
         "seconds": round(answers.seconds, 3),

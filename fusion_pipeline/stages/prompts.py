@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fusion_pipeline import store
-from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.interop.placing import check_place, placed
 from fusion_pipeline.prompting.questions import PromptSet, read_prompts, read_reference
 from fusion_pipeline.run import Run
 
@@ -61,18 +59,10 @@ def write(found: Comparison, output: Path) -> None:
     from fusion_pipeline.prompting.markdown import markdown
     from fusion_pipeline.workflow import write_json
 
-    aside, former = (output.with_name(f".{output.name}.{word}") for word in ("writing", "former"))
-    with store.disk_errors(output):
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        write_json(aside / RESULTS, found.to_json())
-        (aside / "report.md").write_text(markdown(found), encoding="utf-8")
-        (aside / "report.html").write_text(page(found), encoding="utf-8")
-        if output.exists():
-            shutil.rmtree(former, ignore_errors=True)
-            output.rename(former)
-        aside.rename(output)
-        shutil.rmtree(former, ignore_errors=True)
+    with placed(output) as folder:
+        write_json(folder / RESULTS, found.to_json())
+        (folder / "report.md").write_text(markdown(found), encoding="utf-8")
+        (folder / "report.html").write_text(page(found), encoding="utf-8")
 
 
 def show(run: Run, found: Comparison) -> None:
@@ -101,16 +91,7 @@ def _output(run: Run, base: str) -> Path:
     given = run.value("output")
     name = run.artefact_name(safe_name(Path(base).name))
     folder = run.output_root / "prompts" / name if given is None else Path(str(given)).expanduser()
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return folder
-    if not _is_comparison(folder):
-        what = "something that is no comparison of prompts lies where this one should go"
-        raise PipelineError(what, where=str(folder), hint="another output=FOLDER")
-    if not run.overwrite:
-        what = "a comparison of prompts lies here already"
-        raise PipelineError(
-            what, where=str(folder), hint="overwrite=true replaces it, name= gives another name"
-        )
+    check_place(folder, _is_comparison, overwrite=run.overwrite, what="comparison of prompts")
     return folder
 
 
