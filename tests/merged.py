@@ -2,7 +2,7 @@
 
 from fusion_pipeline.cli import main
 
-CAPS = ["data.max_train=60", "data.max_validation=40", "data.max_test=40", "logging=none"]
+CAPS = ["data.max_train=40", "data.max_validation=24", "data.max_test=24", "logging=none"]
 TRAINED = ["backbone=tiny", "adapter=lora", "trainer.num_train_epochs=2", "trainer.learning_rate=3e-2"]
 
 

@@ -19,7 +19,7 @@ from fusion_pipeline.merging.plan import Plan
 from fusion_pipeline.merging.search_spec import SearchSpec
 from fusion_pipeline.merging.trial_grammar import read_trial, read_trials
 
-SEARCHED = ["search=true", "task=sentiment", "searching.budget=5"]
+SEARCHED = ["search=true", "task=sentiment", "searching.budget=3"]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_the_saved_merge_is_the_one_that_won(root, head):
     standings = {one["name"]: one for one in found["standings"]}
     assert list(standings) == ["one", "two", "plain average", "searched", "outputs fused (mean)"]
     merges = found["trace"][2:]
-    assert [one["origin"] for one in merges] == ["plain average"] + ["searched"] * 5
+    assert [one["origin"] for one in merges] == ["plain average"] + ["searched"] * 3
     assert found["best"]["value"] == min(one["value"] for one in merges)
     again = evaluated(root, name)
     for split in ("validation", "test"):
