@@ -137,12 +137,6 @@ def _report(run: Run, output: Path, record: dict[str, Any]) -> None:
     run.console.print(f"saved: {output}", soft_wrap=True, markup=False)
 
 
-def _flag(value: Any, key: str) -> bool:
-    if not isinstance(value, bool):
-        raise PipelineError(f"{value!r} is not true or false", where=key)
-    return value
-
-
 def _list(value: Any, key: str) -> list[Any] | None:
     if value is not None and not isinstance(value, list):
         raise PipelineError(f"{value!r} is not a list of weights", where=key, hint=f"{key}=[0.7,0.3]")
