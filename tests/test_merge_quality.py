@@ -34,7 +34,7 @@ def dense(root, name, path):
 
 
 def test_the_report_says_what_the_dense_updates_are(root):
-    assert merged.merge(root, "name=both", "weights=[0.7,0.3]") == 0
+    assert merged.merge(root, "name=both", "report=true", "weights=[0.7,0.3]") == 0
     found = json.loads((root / "adapters/both/fusion_report.json").read_text())
     assert len(found["modules"]) == 4
     for module in found["modules"]:
@@ -63,7 +63,10 @@ def test_the_shift_of_outputs_is_that_of_the_hidden_states(root, tmp_path):
     from fusion_pipeline import AdaptedModel
 
     (tmp_path / "probe.txt").write_text("a lamp\n\nthis one is longer\n")
-    assert merged.merge(root, "name=shifted", f"probe={tmp_path / 'probe.txt'}", "weights=[1,0]") == 0
+    assert (
+        merged.merge(root, "name=shifted", "report=true", f"probe={tmp_path / 'probe.txt'}", "weights=[1,0]")
+        == 0
+    )
     shift = json.loads((root / "adapters/shifted/fusion_report.json").read_text())["shift"]
     model = AdaptedModel.load(root / "adapters" / "one")
     sizes = []
@@ -83,7 +86,7 @@ def test_the_shift_of_outputs_is_that_of_the_hidden_states(root, tmp_path):
 
 
 def test_a_cut_rank_shows_as_energy_lost(root):
-    assert merged.merge(root, "name=cut", "rank=2") == 0
+    assert merged.merge(root, "name=cut", "report=true", "rank=2") == 0
     found = json.loads((root / "adapters/cut/fusion_report.json").read_text())
     for module in found["modules"]:
         whole = (dense(root, "one", module["path"]) + dense(root, "two", module["path"])) / 2
@@ -99,7 +102,12 @@ def test_peft_output_of_peft_inputs_has_a_report_without_a_backbone(tmp_path):
     written.peft(tmp_path / "a", written.matrices())
     written.peft(tmp_path / "b", written.matrices(seed=2))
     output = tmp_path / "out"
-    assert merged.merge(tmp_path, f"adapters=[{tmp_path / 'a'},{tmp_path / 'b'}]", f"output={output}") == 0
+    assert (
+        merged.merge(
+            tmp_path, f"adapters=[{tmp_path / 'a'},{tmp_path / 'b'}]", f"output={output}", "report=true"
+        )
+        == 0
+    )
     found = json.loads((output / "fusion_report.json").read_text())
     assert found["shift"] is None
     one, two = (
@@ -126,7 +134,7 @@ def test_bottlenecks_are_compared_by_their_parameters(tmp_path):
         ]
         small = ["backbone=tiny", "trainer.max_steps=1"]
         assert merged.main([*given, *small, *merged.CAPS]) == 0
-    assert merged.merge(tmp_path, "adapters=[a,b]", "name=both") == 0
+    assert merged.merge(tmp_path, "adapters=[a,b]", "name=both", "report=true") == 0
     found = json.loads((tmp_path / "adapters/both/fusion_report.json").read_text())
     one, two = (load_file(tmp_path / "adapters" / n / "adapter.safetensors") for n in "ab")
     keys = sorted(key for key in one if key.startswith("ffn.0."))

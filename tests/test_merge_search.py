@@ -38,7 +38,7 @@ def evaluated(root, name):
 @pytest.mark.parametrize("head", [None, "fit", "two"])
 def test_the_saved_merge_is_the_one_that_won(root, head):
     name = f"found-{head}"
-    given = [] if head is None else [f"head_from={head}"]
+    given = ["report=true"] if head is None else [f"head_from={head}"]
     assert merged.merge(root, *SEARCHED, f"name={name}", *given) == 0
     found = json.loads((root / "adapters" / name / "search.json").read_text())
     assert found["head"] == (head or "mean")
@@ -51,8 +51,9 @@ def test_the_saved_merge_is_the_one_that_won(root, head):
     for split in ("validation", "test"):
         for key in ("accuracy", "loss"):
             assert standings["searched"][split][key] == pytest.approx(again[split][key], abs=1e-5)
-    for file in ("search.md", "search.png", "fusion_report.md"):
+    for file in ("search.md", "search.png"):
         assert (root / "adapters" / name / file).stat().st_size > 0
+    assert (root / "adapters" / name / "fusion_report.md").exists() == (head is None)
 
 
 def test_inputs_are_judged_as_they_were_trained(root):
@@ -82,7 +83,7 @@ def test_a_batch_is_one_table_and_its_best_is_kept(root, capsys):
 
 
 def test_a_merge_with_a_task_reports_metrics_of_inputs_merge_and_fused_outputs(root):
-    assert merged.merge(root, "name=told", "task=sentiment") == 0
+    assert merged.merge(root, "name=told", "task=sentiment", "report=true") == 0
     found = json.loads((root / "adapters" / "told" / "fusion_report.json").read_text())
     assert [one["name"] for one in found["standings"]] == ["one", "two", "merge", "outputs fused (mean)"]
 
@@ -207,8 +208,8 @@ def test_trials_that_are_none(texts, message):
         (["task=sentiment", "trials=[ties(dens=0.3)]"], "did you mean 'density'"),
         (["task=sentiment", "trials=[ties(density=3)]"], "density=3"),
         (["trials=[50/50]"], "one task, and none is given"),
-        (["task=sentimnt"], "sentiment"),
-        (["probe=nowhere.txt"], "the probe cannot be read"),
+        (["task=sentimnt", "report=true"], "sentiment"),
+        (["probe=nowhere.txt", "report=true"], "the probe cannot be read"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(root, capsys, words, message):
