@@ -55,7 +55,7 @@ def plan_of(run: Run, sources: Any, method: Any) -> Plan:
         rank=_whole(run.value("rank"), "rank"),
         dtype=run.value("dtype"),
         seed=run.seed,
-        same_base=_flag(run, "same_base"),
+        same_base=_flag(run.value("same_base"), "same_base"),
     )
 
 
@@ -135,6 +135,12 @@ def _report(run: Run, output: Path, record: dict[str, Any]) -> None:
     for note in record["notes"]:
         run.console.print(f"  note: {note}", soft_wrap=True, markup=False)
     run.console.print(f"saved: {output}", soft_wrap=True, markup=False)
+
+
+def _flag(value: Any, key: str) -> bool:
+    if not isinstance(value, bool):
+        raise PipelineError(f"{value!r} is not true or false", where=key)
+    return value
 
 
 def _list(value: Any, key: str) -> list[Any] | None:
