@@ -25,6 +25,7 @@ Examples
   fusion-pipeline stage=predict run=outputs/fusion/rte text="I don't like it, really (no)?"
   fusion-pipeline -m stage=fusion adapters=[sentiment,nli] target=review_check fusion.dropout=0,0.1 seed=0,1,2
   fusion-pipeline stage=adapters task=sentiment trainer.learning_rate=3e-4 dry_run=true
+  fusion-pipeline stage=merge adapters=[sst2,imdb] method=ties density=0.3
 
 Groups (group=option, and group.key=value for what is inside)
 {groups}
