@@ -53,7 +53,7 @@ def qualities(plan: Plan, merged: Source, record: Mapping[str, Any], seed: int =
     """Every module's figures, of the inputs and of the merged adapter as it was written; no ΔW is built for them.
 
     Inner products are tr((B₂ᵀB₁)(A₁A₂ᵀ))·s₁s₂ (`Update.inner`). Of bottlenecks, whose parameters were merged, the
-    vector of all parameters of a site takes the update's place.
+    vector of all parameters of a site takes the update's place, narrower ones filled up with zeros: the same function.
     """
     ours, theirs = wrappers([list(plan.modules), list(merged.entries)], ["the inputs", merged.name])
     places = {bare(path, theirs): path for path in merged.entries}
@@ -61,7 +61,7 @@ def qualities(plan: Plan, merged: Source, record: Mapping[str, Any], seed: int =
     for path in plan.modules:
         there, lost = places[bare(path, ours)], float(record["modules"][path]["discarded_energy"])
         if plan.kind == PARAMETERS:
-            vectors = [_flat(source.tensors(path)) for source in plan.sources]
+            vectors = [_flat(own) for own in _filled([source.tensors(path) for source in plan.sources])]
             found.append(_of_vectors(plan, path, [*vectors, _flat(merged.tensors(there))], lost))
         else:
             updates = [_double(update) for update in (*plan.updates(path), merged.update(there))]
@@ -108,6 +108,18 @@ def elements(updates: Sequence[Update], seed: int) -> list[Tensor]:
     rows = torch.randint(d_out, (SAMPLED,), generator=draw)
     columns = torch.randint(d_in, (SAMPLED,), generator=draw)
     return [(u.up[rows] * u.down.T[columns]).sum(1) * u.scale for u in updates]
+
+
+def _filled(inputs: Sequence[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
+    """Parameters of equal shapes: what is narrower gets zeros at the end of its bottleneck."""
+    shapes = {
+        key: torch.Size(map(max, zip(*(one[key].shape for one in inputs), strict=True))) for key in inputs[0]
+    }
+    found = [{key: torch.zeros(shape) for key, shape in shapes.items()} for _ in inputs]
+    for filled, one in zip(found, inputs, strict=True):
+        for key, tensor in one.items():
+            filled[key][tuple(map(slice, tensor.shape))] = tensor
+    return found
 
 
 def _of_updates(plan: Plan, path: str, updates: list[Update], lost: float, seed: int) -> ModuleQuality:
