@@ -27,7 +27,7 @@ def main(root: Path, seeds: tuple[int, ...]) -> int:
     data = [*DATA, f"data.root={os.environ['FUSION_DATA']}", "logging=none"]
     for seed in seeds:
         place, sources = root / f"seed{seed}", f"adapters=[{','.join(SOURCES)}]"
-        own = [*data, *TRAINED, f"seed={seed}", f"output_root={place}"]
+        own = [*data, *TRAINED, f"seed={seed}", f"output_root={place}", "resume=true"]
         tasks = f"task=[{','.join((*SOURCES, TARGET))}]"
         _do("stage=adapters", tasks, "trainer.learning_rate=3e-3", *own)
         _do("stage=fusion", sources, f"target={TARGET}", "trainer.learning_rate=1e-3", *own)
