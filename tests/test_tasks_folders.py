@@ -113,7 +113,7 @@ BAD_CARDS = {
     "a list": ("[]", "not an object"),
     "name with a separator": ({"name": "../../etc"}, "cannot be a task's name"),
     "empty name": ({"name": ""}, "cannot be a task's name"),
-    "multiple choice": ({"task_type": "multiple_choice"}, "no column 'context'"),
+    "multiple choice": ({"task_type": "multiple_choice"}, "no column 'choices'"),
     "tokens": ({"task_type": "token_classification"}, "no column 'tokens'"),
     "spans": ({"task_type": "span_qa"}, "no column 'context'"),
     "images": ({"modality": "image", "tasks": {}}, "not supported yet"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from fusion_pipeline.cli import compose, keys, report, sources
 from fusion_pipeline.cli.sweep import agent_suffix, constant_keys, name_suffix, varying
@@ -35,11 +35,11 @@ class Session:
     def job(self, config: DictConfig) -> None:
         """Runs one composed config. An error is kept, so that the other runs of a sweep go on."""
         self.count += 1
-        changed = varying(HydraConfig.get().overrides.task, self.constant) if self.multirun else {}
+        changed = varying(_words(), self.constant) if self.multirun else {}
         label = " ".join(f"{key}={value}" for key, value in changed.items())
         try:
             title = f"run {self.count}: {label}" if self.multirun else ""
-            run_stage(config, changed, title, keys.given(HydraConfig.get().overrides.task))
+            run_stage(config, changed, title, keys.given(_words()))
         except Exception as error:
             if os.getpid() != self.process:  # a launcher's worker: the launcher brings the error home
                 raise
@@ -55,6 +55,12 @@ class Session:
             raise self.failures[0][1]
         listed = "\n    ".join(label for label, _ in self.failures)
         raise PipelineError(f"{len(self.failures)} of {self.count} runs of the sweep failed:\n    {listed}")
+
+
+def _words() -> list[str]:
+    """The overrides of the run under way, as they were typed: `${…}` in them is not looked up."""
+    words: list[str] = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)  # type: ignore[assignment]
+    return words
 
 
 def run_stage(
