@@ -108,12 +108,20 @@ def groups_of(outcomes: Sequence[Outcome]) -> dict[tuple[str, str, int | None], 
 
 
 def fusion_weights(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """{target: {site: …}}: what the fusions listened to on validation, averaged over seeds."""
+    """{"target, contender": {site: …}}: what each fusion listened to on validation, averaged over seeds.
+
+    Contenders stay apart: the weights of one mechanism sum to 1, those of another scale each adapter by itself.
+    """
     found: dict[str, Any] = {}
-    for target in dict.fromkeys(outcome.task.name for outcome in outcomes):
-        paths = [o.folder / "fusion_weights.json" for o in outcomes if o.task.name == target]
+    for target, contender in dict.fromkeys((o.task.name, o.contender) for o in outcomes):
+        paths = [
+            o.folder / "fusion_weights.json"
+            for o in outcomes
+            if (o.task.name, o.contender) == (target, contender)
+        ]
         runs = [_weights(path) for path in paths if path.is_file()]
-        found |= mean_of_runs(runs) if runs else {}
+        if runs:
+            found[f"{target}, {contender}"] = mean_of_runs(runs)[target]
     return found
 
 

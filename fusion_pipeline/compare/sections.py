@@ -236,8 +236,8 @@ def _weights(report: Report) -> Section | None:
         points.append(Point(text=f"{task}: " + ", ".join(f"{name} {weight:.2f}" for name, weight in ordered)))
     return Section(
         title="What the fusions listened to",
-        text="Mean weight over layers, validation tokens and all fusions and seeds of a target. A weight is not an "
-        "effect.",
+        text="Mean weight over layers, validation tokens and seeds. A weight is not an effect, and only "
+        "weights that sum to 1 are shares.",
         points=points,
         plots=["fusion_weights"],
     )

@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PANELS_ACROSS = 3
+
 
 def weight_matrix(sites: dict[str, Any]) -> tuple[list[str], list[str], np.ndarray]:
     """(sites, adapters, mean weights (sites, adapters)) of one task; 0 where an adapter has no site."""
@@ -28,9 +30,14 @@ def draw_weights(weights: dict[str, Any]) -> Figure:
     high = max(1.0, *(table.max() for _, _, table in panels.values()))
     widest = max(len(adapters) for _, adapters, _ in panels.values())
     tallest = max(len(rows) for rows, _, _ in panels.values())
-    figure = Figure(figsize=(len(panels) * (1.6 + 1.0 * widest), 1.6 + 0.42 * tallest), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axis, (task, (rows, adapters, table)) in zip(axes, panels.items(), strict=True):
+    across = min(len(panels), PANELS_ACROSS)
+    down = -(-len(panels) // across)
+    size = (across * (1.6 + 1.0 * widest), down * (1.6 + 0.42 * tallest))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    for axis, (task, (rows, adapters, table)) in zip(axes, panels.items(), strict=False):
         image = axis.imshow(table, cmap="viridis", vmin=low, vmax=high, aspect="auto")
         axis.set_title(task)
         axis.set_xticks(range(len(adapters)), adapters, rotation=30, ha="right")
