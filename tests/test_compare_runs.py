@@ -170,6 +170,14 @@ def test_few_examples_leave_validation_and_test_whole_and_are_found_again(compar
     tiny.stage("stage=evaluate", f"run={folders['4']}", *comparing.words()[1:4])
 
 
+def test_rows_of_one_task_can_be_few(comparing):
+    comparing("data.train_sizes.t=5", contenders="average")
+    folders = {row["target"]: comparing.out / row["artefact"] for row in comparing.rows()}
+    trained = {task: tiny.metrics(folder)["examples"]["train"] for task, folder in folders.items()}
+    assert trained.pop("t") == 5
+    assert trained and min(trained.values()) > 5
+
+
 def test_a_failed_run_takes_only_those_along_that_need_it(made):
     words = (
         "compare.settings.scalearn.trainer.max_steps=9",

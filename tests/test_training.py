@@ -153,6 +153,28 @@ def test_parts_of_a_fusion_that_say_so_learn_more_slowly(tmp_path, kind):
     assert {groups[name]["weight_decay"] for name in slow} == {0.0}
 
 
+@pytest.mark.parametrize(
+    ("kind", "values", "part"),
+    [
+        ("scalearn", {"scale_rate": 7.0}, "omega"),
+        ("scalearn", {"scale_rate": 7.0, "per": "shared"}, "omega"),
+        ("weighted", {"weight_rate": 7.0}, "logits"),
+        ("weighted", {"weight_rate": 7.0, "shared": True}, "logits"),
+    ],
+)
+def test_numbers_of_a_fusion_learn_faster_than_its_head(tmp_path, kind, values, part):
+    task = tiny.task_data()
+    model = fused(task)
+    model.add_fusion("own", registry.build("fusion", kind, **values), model.active_adapters)
+    model.set_active(model.active_adapters, fusion="own")
+    model.train_only(fusion="own", heads=[task.spec.name])
+    groups = groups_of(trainer_for(model, [task], tmp_path, learning_rate=1e-2))
+    fast = {name for name in groups if f".{part}." in name}
+    assert fast
+    assert {groups[name]["lr"] for name in fast} == {7e-2}
+    assert {groups[name]["lr"] for name in groups.keys() - fast} == {1e-2}
+
+
 def test_what_is_frozen_stays_bit_equal_and_what_is_unfrozen_moves(tmp_path):
     task = tiny.task_data()
     for tuned in ((), ("one",)):

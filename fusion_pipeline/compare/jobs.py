@@ -99,6 +99,10 @@ class Workshop:
         if planned.learning_rate is not None:
             trainer["learning_rate"] = planned.learning_rate
         data = config["data"]
+        if data.get("train_sizes"):
+            trained_on = (planned.task, *planned.tasks)
+            sizes = {task: size for task, size in data["train_sizes"].items() if task in trained_on}
+            data = data | {"train_sizes": sizes}
         if planned.train_size is not None:
             draw = planned.seed if planned.draw is None else planned.draw
             data = data | {"train_sizes": {planned.task: planned.train_size}, "draw": draw}

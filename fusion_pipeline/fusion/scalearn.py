@@ -23,7 +23,8 @@ class ScaLearnSpec:
     `per` is what has a scale of its own: `dimension` (each adapter, layer and dimension: ScaLearn), `layer` (each
     adapter and layer: ScaLearnUniform), `shared_dimension` (each adapter and dimension: ScaLearn++), `shared`
     (each adapter: ScaLearnUniform++). Scales start at N(init_sum / N, init_std); `dropout` falls on them, as in the
-    authors' runs. Mixes deltas; the scales do not sum to 1, and one adapter alone keeps its scale.
+    authors' runs. `scale_rate` is how many times the learning rate they learn at: a few hundred steps at an adapter's
+    rate leave numbers of the order of 1 where they start. Mixes deltas; the scales do not sum to 1, and one adapter alone keeps its scale.
     Parameters: N·D a site, N a site, N·D in all, N in all.
     Raises `PipelineError` for a value out of range.
     """
@@ -34,10 +35,12 @@ class ScaLearnSpec:
     init_sum: float = 2.0
     init_std: float = 0.001
     dropout: float = 0.3
+    scale_rate: float = 10.0
 
     def __post_init__(self) -> None:
         require(self.per in PER, "per", self.per, f"one of: {', '.join(PER)}")
         require(self.init_std >= 0, "init_std", self.init_std, "0 or more")
+        require(self.scale_rate > 0, "scale_rate", self.scale_rate, "above 0")
         require(0 <= self.dropout < 1, "dropout", self.dropout, "a number from 0 up to, but not, 1")
 
     def build(self, d_in: int, d_out: int, adapters: Sequence[str]) -> ScaLearn:
@@ -53,6 +56,7 @@ class ScaLearn(StaticFusion):
     def __init__(self, spec: ScaLearnSpec, d_out: int, adapters: Sequence[str]) -> None:
         super().__init__()
         self.spec = spec
+        self.learning_rates = {"omega": spec.scale_rate}
         self.common = ("omega",) if spec.per.startswith("shared") else ()
         self.omega = PerAdapter(adapters, d_out if spec.per.endswith("dimension") else 1, decay=False)
         nn.init.normal_(self.omega.values, mean=spec.init_sum / len(adapters), std=spec.init_std)

@@ -25,7 +25,7 @@ class Fusion(nn.Module):
 
     The bank holds all adapters the fusion was built over or, for a prediction, some of them, by name.
     `no_decay` names parameters that weight decay must leave alone, because zero means nothing for them.
-    `learning_rates` are the shares of the learning rate at which submodules learn, by name, where it is not 1.
+    `learning_rates` are the multiples of the learning rate at which submodules learn, by name, where it is not 1.
     `common` names submodules that all sites have in common: the model owns and saves them once.
     `sums_to_one` says whether the weights of a token do; then one adapter alone counts fully.
     `groups` names the adapters that are fused with each other first, where some are.

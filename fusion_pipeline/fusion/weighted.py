@@ -20,7 +20,8 @@ class WeightedSpec:
 
     `learnable`: whether the weights train; fixed ones stay as they are drawn, a control for learned ones.
     `init`: `uniform` starts at equal weights, `normal` draws the logits from N(0, init_std).
-    `shared`: one set of weights for all layers and sites. Mixes deltas; the weights sum to 1.
+    `shared`: one set of weights for all layers and sites. `weight_rate`: how many times the learning rate the logits
+    learn at: a few hundred steps at an adapter's rate leave numbers of the order of 1 where they start. Mixes deltas; the weights sum to 1.
     Parameters: N a site, or N in all where they are shared.
     Raises `PipelineError` for a value out of range.
     """
@@ -31,10 +32,12 @@ class WeightedSpec:
     init: Literal["uniform", "normal"] = "uniform"
     init_std: float = 1.0
     shared: bool = False
+    weight_rate: float = 10.0
 
     def __post_init__(self) -> None:
         require(self.init in ("uniform", "normal"), "init", self.init, "uniform or normal")
         require(self.init_std >= 0, "init_std", self.init_std, "0 or more")
+        require(self.weight_rate > 0, "weight_rate", self.weight_rate, "above 0")
 
     def build(self, d_in: int, d_out: int, adapters: Sequence[str]) -> Weighted:
         """The fusion of one site."""
@@ -50,6 +53,7 @@ class Weighted(StaticFusion):
     def __init__(self, spec: WeightedSpec, adapters: Sequence[str]) -> None:
         super().__init__()
         self.spec = spec
+        self.learning_rates = {"logits": spec.weight_rate}
         self.common = ("logits",) if spec.shared else ()
         self.logits = PerAdapter(adapters)
         if spec.init == "normal":

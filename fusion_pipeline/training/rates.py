@@ -18,8 +18,8 @@ def give_rate(optimizer: torch.optim.Optimizer, chosen: Iterable[nn.Parameter], 
             optimizer.add_param_group({**group, "params": ours, "lr": rate})
 
 
-def slower_parts(model: nn.Module) -> dict[float, list[nn.Parameter]]:
-    """The parameters that learn at a share of the learning rate, by that share, as their modules say."""
+def own_rates(model: nn.Module) -> dict[float, list[nn.Parameter]]:
+    """The parameters that learn at a share or a multiple of the learning rate, by that factor, as their modules say."""
     found: dict[float, list[nn.Parameter]] = {}
     for module in model.modules():
         for name, share in getattr(module, "learning_rates", {}).items():

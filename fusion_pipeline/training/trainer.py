@@ -17,7 +17,7 @@ from fusion_pipeline.heads.choices import sequence_ids
 from fusion_pipeline.model import AdaptedModel
 from fusion_pipeline.training.batches import BatchLoader, Examples, MixSpec, TaskBatches
 from fusion_pipeline.training.blend import Blend
-from fusion_pipeline.training.rates import give_rate, slower_parts
+from fusion_pipeline.training.rates import give_rate, own_rates
 from fusion_pipeline.training.reuse import Kept
 from fusion_pipeline.training.scoring import Scorer, is_ragged
 from fusion_pipeline.training.weights import WeightTracker
@@ -127,7 +127,7 @@ class PipelineTrainer(Trainer):
         optimizer = super().create_optimizer(model)
         if fresh and self.adapters_learning_rate is not None:
             give_rate(optimizer, self.model.adapters.parameters(), self.adapters_learning_rate)
-        for share, chosen in (slower_parts(self.model) if fresh else {}).items():
+        for share, chosen in (own_rates(self.model) if fresh else {}).items():
             give_rate(optimizer, chosen, share * self.args.learning_rate)
         return optimizer
 
