@@ -24,7 +24,8 @@ class ScaLearnSpec:
     adapter and layer: ScaLearnUniform), `shared_dimension` (each adapter and dimension: ScaLearn++), `shared`
     (each adapter: ScaLearnUniform++). Scales start at N(init_sum / N, init_std); `dropout` falls on them, as in the
     authors' runs. `scale_rate` is how many times the learning rate they learn at: a few hundred steps at an adapter's
-    rate leave numbers of the order of 1 where they start. Mixes deltas; the scales do not sum to 1, and one adapter alone keeps its scale.
+    rate leave numbers of the order of 1 where they start. Mixes deltas; the scales do not sum to 1, and one adapter
+    alone keeps its scale.
     Parameters: N·D a site, N a site, N·D in all, N in all.
     Raises `PipelineError` for a value out of range.
     """
@@ -35,7 +36,7 @@ class ScaLearnSpec:
     init_sum: float = 2.0
     init_std: float = 0.001
     dropout: float = 0.3
-    scale_rate: float = 10.0
+    scale_rate: float = 30.0
 
     def __post_init__(self) -> None:
         require(self.per in PER, "per", self.per, f"one of: {', '.join(PER)}")

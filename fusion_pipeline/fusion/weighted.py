@@ -21,7 +21,8 @@ class WeightedSpec:
     `learnable`: whether the weights train; fixed ones stay as they are drawn, a control for learned ones.
     `init`: `uniform` starts at equal weights, `normal` draws the logits from N(0, init_std).
     `shared`: one set of weights for all layers and sites. `weight_rate`: how many times the learning rate the logits
-    learn at: a few hundred steps at an adapter's rate leave numbers of the order of 1 where they start. Mixes deltas; the weights sum to 1.
+    learn at: a few hundred steps at an adapter's rate leave numbers of the order of 1 where they start. Mixes deltas;
+    the weights sum to 1.
     Parameters: N a site, or N in all where they are shared.
     Raises `PipelineError` for a value out of range.
     """
