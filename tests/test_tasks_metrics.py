@@ -84,6 +84,7 @@ def test_calibration_of_a_worked_example():
     both = np.array([[0.6, 0.4], [0.9, 0.1]])
     assert calibration_error(both, np.array([0, 1])) == pytest.approx((0.4 + 0.9) / 2)
     assert calibration_error(np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0, 1])) == 0
+    assert np.isnan(calibration_error(np.array([[np.nan, np.nan], [0.0, 1.0]]), np.array([0, 1])))
 
 
 def test_wrong_use_is_refused():
