@@ -13,7 +13,8 @@ BINS = 15
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """The expected calibration error Σ_b n_b / n · |accuracy_b − confidence_b| (Guo et al. 2017).
 
-    Confidence is the greatest probability of a row; the 15 bins b are equally wide; NaN where a probability is none. Shapes: (n, C), (n,).
+    Confidence is the greatest probability of a row; the 15 bins b are equally wide; NaN where a probability is none.
+    Shapes: (n, C), (n,).
     """
     import numpy as np
 
