@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.errors import PipelineError, require
 from fusion_pipeline.heads import HeadSpec
 from fusion_pipeline.model import AdaptedModel
 from fusion_pipeline.outputs import AdaptedOutput
@@ -32,9 +32,9 @@ class DistillSpec:
     beta: float = 0.0
 
     def __post_init__(self) -> None:
-        _require(0 <= self.alpha <= 1, "alpha", self.alpha, "a number from 0 to 1")
-        _require(self.temperature > 0, "temperature", self.temperature, "a number above 0")
-        _require(self.beta >= 0, "beta", self.beta, "0 (off) or more")
+        require(0 <= self.alpha <= 1, "distill.alpha", self.alpha, "a number from 0 to 1")
+        require(self.temperature > 0, "distill.temperature", self.temperature, "a number above 0")
+        require(self.beta >= 0, "distill.beta", self.beta, "0 (off) or more")
 
 
 class Distillation:
@@ -98,8 +98,3 @@ def check_teaching(tasks: Iterable[TaskSpec]) -> None:
             where="run",
             hint="stage=prune makes such a fusion faster",
         )
-
-
-def _require(holds: bool, key: str, value: object, wanted: str) -> None:
-    if not holds:
-        raise PipelineError(f"distill.{key}={value} is out of range", where=f"distill.{key}", hint=wanted)

@@ -37,6 +37,12 @@ def _rebuild(what: str, where: str | None, hint: str | None) -> PipelineError:
     return PipelineError(what, where=where, hint=hint)
 
 
+def require(holds: bool, key: str, value: object, wanted: str) -> None:
+    """Refuses the setting `key` unless `holds`; `wanted` says what would."""
+    if not holds:
+        raise PipelineError(f"{key}={value} is out of range", where=key, hint=wanted)
+
+
 def did_you_mean(word: str, options: Iterable[str]) -> str:
     """'did you mean X?' for the nearest option, else the list of all options."""
     known = sorted(set(options))

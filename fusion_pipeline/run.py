@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion_pipeline.errors import did_you_mean
-from fusion_pipeline.registry import ConfigError, check_trust
+from fusion_pipeline.registry import ConfigError, check_trust, true_or_false
 from fusion_pipeline.store import check_name
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ class Run:
                 f"{self.seed!r} is not a seed", where="seed", hint=f"a whole number from 0 to {MAX_SEED}"
             )
         for flag in FLAGS:
-            if not isinstance(getattr(self, flag), bool):
-                raise ConfigError(f"{getattr(self, flag)!r} is not true or false", where=flag)
+            true_or_false(getattr(self, flag), flag)
 
     @classmethod
     def from_config(
@@ -115,6 +114,10 @@ class Run:
     def value(self, name: str) -> Any:
         """A plain value (`task`, `target`, …); None where it was not given."""
         return deepcopy(self.config.get(name))
+
+    def flag(self, name: str) -> bool:
+        """A plain value that is true or false; false where the stage has no such key."""
+        return true_or_false(self.config.get(name, False), name)
 
     def required(self, name: str, *, example: str) -> Any:
         """A plain value that this stage cannot do without."""

@@ -8,6 +8,10 @@ from fusion_pipeline import cli as command_line
 
 MISTAKES = {
     "stage=adaptrs": ["no stage 'adaptrs'", "did you mean 'adapters'"],
+    "stage=merge metod=ties": ["did you mean 'method'"],
+    "stage=merge method=ties desity=1": ["did you mean 'density'"],
+    "stage=merge method=tie": ["no merge 'tie'", "where: merge=tie\n"],
+    "stage=adapters task=[sentiment,nli] shared=tru": ["'tru' is not true or false", "shared=true"],
     "adapter=pfeifer": ["no adapter 'pfeifer'", "did you mean 'pfeiffer'"],
     "adapter.reduction_factr=8": ["did you mean 'adapter.reduction_factor'"],
     "adaptr=pfeiffer": ["did you mean 'adapter'"],
@@ -40,7 +44,7 @@ MISTAKES = {
 @pytest.mark.parametrize("word", MISTAKES)
 def test_a_mistake_is_named_with_what_to_try(word, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    words = [word] if word.startswith("stage=") else ["stage=adapters", word]
+    words = word.split() if word.startswith("stage=") else ["stage=adapters", word]
     assert command_line.main(words) == 2
     printed = capsys.readouterr()
     assert printed.out == ""

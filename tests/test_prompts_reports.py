@@ -116,7 +116,7 @@ def test_prompts_files_that_are_none(place, tmp_path, capsys, content, message):
         ("generation.chat=true", "no chat template"),
         ("reference=nowhere.txt", "the reference text cannot be read"),
         ("adapters=[nowhere]", "there is no artefact 'nowhere'"),
-        ("base=/nowhere", "there is no backbone folder"),
+        ("base=/nowhere", "there is no backbone folder /nowhere\n  where: base=/nowhere\n  try:"),
     ],
 )
 def test_settings_out_of_range(place, tmp_path, capsys, setting, message):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from fusion_pipeline import errors
 from fusion_pipeline.activations import ACTIVATIONS
 from fusion_pipeline.errors import PipelineError, did_you_mean
 
@@ -56,8 +57,7 @@ class Narrow(Placed):
 
 def require(holds: bool, key: str, value: object, wanted: str) -> None:
     """Refuses a setting that is out of range."""
-    if not holds:
-        raise PipelineError(f"adapter.{key}={value} is out of range", where=f"adapter.{key}", hint=wanted)
+    errors.require(holds, f"adapter.{key}", value, wanted)
 
 
 def require_dropout(value: float) -> None:

@@ -15,16 +15,27 @@ CHOICE = "method"
 
 def spelled_out(words: Sequence[str]) -> list[str]:
     """The words with every shorthand in full; keys of the stage and of the root config stay what they are."""
+    group, own = _of_stage(words)
+    return list(words) if group is None else [_spelled_out(word, group, own) for word in words]
+
+
+def short_words(words: Sequence[str]) -> set[str]:
+    """The keys that stand for another in the stage of this command line."""
+    group, own = _of_stage(words)
+    return set() if group is None else {CHOICE, *own}
+
+
+def _of_stage(words: Sequence[str]) -> tuple[str | None, set[str]]:
+    """The group that the stage's words are options of, and the keys of its options."""
     stage = next((p[2] for word in reversed(words) if (p := keys.split(word)) and p[1] == "stage"), None)
     if stage not in options("stage"):
-        return list(words)
+        return None, set()
     content = load_yaml(config_file("stage", stage), resolve=False)
     group = content["stage"].get("options_of")
     if group is None:
-        return list(words)
+        return None, set()
     root = load_yaml(config_dir() / "config.yaml", resolve=False)
-    own = _option_keys(group) - {*content, *root}
-    return [_spelled_out(word, group, own) for word in words]
+    return group, _option_keys(group) - {*content, *root}
 
 
 def _option_keys(group: str) -> set[str]:

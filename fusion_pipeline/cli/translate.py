@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fusion_pipeline.cli import keys
+from fusion_pipeline.cli.shorthand import short_words
 from fusion_pipeline.errors import PipelineError, did_you_mean
 from fusion_pipeline.registry import ConfigError, groups, options
 
@@ -26,7 +27,7 @@ _PARENT = re.compile(r"In '(?P<parent>[^']+)'")
 def translate(error: Exception, words: Sequence[str]) -> PipelineError:
     """The ConfigError behind an exception of Hydra, OmegaConf or yaml."""
     if isinstance(error, MissingConfigException):
-        return _missing_option(error)
+        return _missing_option(error, words)
     match = _KEY.search(str(error))
     if match:
         return _unknown_key(match["key"], words, unused="defaults list" in str(error))
@@ -35,14 +36,14 @@ def translate(error: Exception, words: Sequence[str]) -> PipelineError:
     return ConfigError("; ".join(line for line in told[:4] if line) or type(error).__name__, where="config")
 
 
-def _missing_option(error: MissingConfigException) -> ConfigError:
+def _missing_option(error: MissingConfigException, words: Sequence[str]) -> ConfigError:
     group, _, name = (error.missing_cfg_file or "").removesuffix(".yaml").rpartition("/")
     if not group:
         return ConfigError(f"there is no root config '{name}'", where="--config-name")
     parent = _PARENT.search(str(error))
-    where = f"{group}={name}" + (
-        f" in {parent['parent']}.yaml" if parent and parent["parent"] != "config" else ""
-    )
+    typed = any((parts := keys.split(word)) is not None and parts[1:] == (group, name) for word in words)
+    written = parent is not None and parent["parent"] != "config" and not typed
+    where = f"{group}={name}" + (f" in {parent['parent']}.yaml" if parent and written else "")
     if group == "hydra/launcher" and name in _EXTRAS:
         hint = f"pip install 'fusion-pipeline[{_EXTRAS[name]}]'"
         return ConfigError(f"the launcher '{name}' is not installed", where=where, hint=hint)
@@ -66,7 +67,7 @@ def _unknown_key(key: str, words: Sequence[str], *, unused: bool) -> ConfigError
         section = section.rpartition(".")[0]
         inside = OmegaConf.select(config, section) if section else config
     assert isinstance(inside, DictConfig)
-    names = {*map(str, inside), *(() if section else groups())} - {"_target_", "kind"}
+    names = {*map(str, inside), *(() if section else {*groups(), *short_words(words)})} - {"_target_", "kind"}
     known = [f"{section}.{name}" if section else name for name in names]
     return ConfigError(f"there is no option '{key}'", where="command line", hint=did_you_mean(key, known))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from fusion_pipeline.compare.spec import DEFAULT, CompareSpec, merged
 from fusion_pipeline.errors import did_you_mean
-from fusion_pipeline.registry import ConfigError, config_file, load_yaml, locate, options
+from fusion_pipeline.registry import ConfigError, config_file, load_yaml, locate, options, true_or_false
 from fusion_pipeline.run import Run, as_list
 
 # Config groups whose options are contenders, in the order they are looked in → where their artefacts lie. The group is
@@ -110,9 +110,7 @@ def _check_settings(run: Run, spec: CompareSpec, name: str) -> None:
     if name not in _options() and "like" not in settings:
         raise _unknown(name, [*_options(), *spec.contenders], where)
     check_sections(run, {key: value for key, value in settings.items() if key not in _OWN}, where, extra=_OWN)
-    own = settings.get("own_adapter", False)
-    if not isinstance(own, bool):
-        raise ConfigError(f"{own!r} is not true or false", where=f"{where}.own_adapter")
+    true_or_false(settings.get("own_adapter", False), f"{where}.own_adapter")
 
 
 def check_sections(run: Run, overlay: Mapping[str, Any], where: str, *, extra: Sequence[str] = ()) -> None:

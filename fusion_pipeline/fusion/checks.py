@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from fusion_pipeline import errors
 from fusion_pipeline.errors import PipelineError
 
 
 def require(holds: bool, key: str, value: object, wanted: str) -> None:
     """Refuses `fusion.<key>=<value>` unless it holds."""
-    if not holds:
-        raise PipelineError(f"fusion.{key}={value} is out of range", where=f"fusion.{key}", hint=wanted)
+    errors.require(holds, f"fusion.{key}", value, wanted)
 
 
 def check_heads(heads: int, dim: int) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fusion_pipeline.activations import ACTIVATIONS
-from fusion_pipeline.errors import PipelineError, did_you_mean
+from fusion_pipeline.errors import PipelineError, did_you_mean, require
 from fusion_pipeline.tasks.types import head_names, head_type, task_type
 from fusion_pipeline.tasks.types.token_classification import IGNORED
 
@@ -56,11 +56,13 @@ class HeadSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", None if self.labels is None else tuple(self.labels))
-        _require(self.type in head_names(), "type", self.type, f"one of: {', '.join(head_names())}")
+        require(self.type in head_names(), "head.type", self.type, f"one of: {', '.join(head_names())}")
         _check(self.layers, self.activation, self.dropout)
-        _require(self.scale > 0, "scale", self.scale, "a number above 0")
+        require(self.scale > 0, "head.scale", self.scale, "a number above 0")
         named = head_type(self.type).named
-        _require(named != (self.labels is None), "labels", self.labels, "class names" if named else "none")
+        require(
+            named != (self.labels is None), "head.labels", self.labels, "class names" if named else "none"
+        )
 
     @property
     def outputs(self) -> int:
@@ -118,13 +120,8 @@ class Head(nn.Module):
 
 
 def _check(layers: int, activation: str, dropout: float) -> None:
-    _require(layers in (1, 2), "layers", layers, "1 or 2")
-    _require(0 <= dropout < 1, "dropout", dropout, "a number from 0 up to, but not, 1")
+    require(layers in (1, 2), "head.layers", layers, "1 or 2")
+    require(0 <= dropout < 1, "head.dropout", dropout, "a number from 0 up to, but not, 1")
     if activation not in ACTIVATIONS:
         hint = did_you_mean(activation, ACTIVATIONS)
         raise PipelineError(f"there is no activation '{activation}'", where="head.activation", hint=hint)
-
-
-def _require(holds: bool, key: str, value: object, wanted: str) -> None:
-    if not holds:
-        raise PipelineError(f"head.{key}={value} is out of range", where=f"head.{key}", hint=wanted)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusion_pipeline.errors import PipelineError, did_you_mean
+from fusion_pipeline.registry import true_or_false
 from fusion_pipeline.tasks.spec import SPLITS
 
 
@@ -41,9 +42,7 @@ class InspectSpec:
         for name, least in (("examples", 1), ("sentences", 0), ("resamples", 100), ("tokens", 0)):
             _check_count(name, getattr(self, name), least)
         for name in ("effects", "pictures"):
-            value = getattr(self, name)
-            if not isinstance(value, bool):
-                raise PipelineError(f"inspect.{name}={value} is not true or false", where=f"inspect.{name}")
+            true_or_false(getattr(self, name), f"inspect.{name}")
 
 
 def _check_count(name: str, value: Any, least: int) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
-from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.errors import PipelineError, require
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,12 +126,6 @@ class Elementwise(MergeMethod):
         return {
             key: self.combine([p[key] for p in parameters], weights, draws.of(key)) for key in parameters[0]
         }
-
-
-def require(holds: bool, key: str, value: Any, wanted: str) -> None:
-    """Refuses a setting of a method that is out of range; `registry` adds the group to `key`."""
-    if not holds:
-        raise PipelineError(f"{key}={value} is out of range", where=key, hint=wanted)
 
 
 def require_density(value: float) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.errors import PipelineError, require
 
 if TYPE_CHECKING:
     from fusion_pipeline.merging.plan import Plan
@@ -37,19 +37,19 @@ class SearchSpec:
     spread: float = 0.3
 
     def __post_init__(self) -> None:
-        _require(self.budget >= 1, "budget", self.budget, "a whole number from 1")
-        _require(self.groups >= 1, "groups", self.groups, "a whole number from 1")
-        _require(self.objective in OBJECTIVES, "objective", self.objective, " or ".join(OBJECTIVES))
-        _require(self.low < self.high < float("inf"), "low", self.low, f"below high={self.high}")
-        _require(self.low > -float("inf"), "low", self.low, "a finite number")
-        _require(0 < self.spread <= 1, "spread", self.spread, "above 0, at most 1")
+        require(self.budget >= 1, "budget", self.budget, "a whole number from 1")
+        require(self.groups >= 1, "groups", self.groups, "a whole number from 1")
+        require(self.objective in OBJECTIVES, "objective", self.objective, " or ".join(OBJECTIVES))
+        require(self.low < self.high < float("inf"), "low", self.low, f"below high={self.high}")
+        require(self.low > -float("inf"), "low", self.low, "a finite number")
+        require(0 < self.spread <= 1, "spread", self.spread, "above 0, at most 1")
 
     def patterns(self, plan: Plan) -> list[str]:
         """The groups as patterns of `layer_weights`; refuses more groups than there are layers."""
         from fusion_pipeline.merging.paths import layer_of
 
         layers = sorted({n for path in plan.modules if (n := layer_of(path)[1]) is not None})
-        _require(self.groups <= max(len(layers), 1), "groups", self.groups, f"1 to {len(layers)}, the layers")
+        require(self.groups <= max(len(layers), 1), "groups", self.groups, f"1 to {len(layers)}, the layers")
         if self.groups == 1:
             return ["*"]
         edges = [round(i * len(layers) / self.groups) for i in range(self.groups + 1)]
@@ -70,8 +70,3 @@ def require_cma() -> None:
             where="search",
             hint="pip install 'fusion-pipeline[search]'",
         )
-
-
-def _require(holds: bool, key: str, value: object, wanted: str) -> None:
-    if not holds:
-        raise PipelineError(f"{key}={value} is out of range", where=key, hint=wanted)

@@ -40,7 +40,11 @@ def load_base(path: str, dtype: str) -> Base:
     disable_progress_bar()
     set_verbosity_error()
     spec = BackboneSpec(kind="custom", path=path, dtype=dtype)
-    spec.check_source()
+    try:
+        spec.check_source()
+    except PipelineError as error:
+        hint = error.hint or "a folder written by save_pretrained, or a hub id"
+        raise PipelineError(error.what, where=f"base={path}", hint=hint) from error
     config = _config(path)
     _check_writes(config, path)
     try:

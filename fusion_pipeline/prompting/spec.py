@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fusion_pipeline.backbone.spec import DTYPES
-from fusion_pipeline.errors import PipelineError
+from fusion_pipeline.errors import PipelineError, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,23 +35,18 @@ class GenerationSpec:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        _require(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, "a whole number from 1")
-        _require(0 <= self.temperature < float("inf"), "temperature", self.temperature, "0 (greedy) or above")
-        _require(0 < self.top_p <= 1, "top_p", self.top_p, "above 0, at most 1")
-        _require(self.batch_size >= 1, "batch_size", self.batch_size, "a whole number from 1")
-        _require(self.window >= 2, "window", self.window, "a whole number from 2")
-        _require(
+        require(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, "a whole number from 1")
+        require(0 <= self.temperature < float("inf"), "temperature", self.temperature, "0 (greedy) or above")
+        require(0 < self.top_p <= 1, "top_p", self.top_p, "above 0, at most 1")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "a whole number from 1")
+        require(self.window >= 2, "window", self.window, "a whole number from 2")
+        require(
             1 <= self.stride < self.window, "stride", self.stride, f"1 to {self.window - 1}, below window"
         )
-        _require(self.dtype in DTYPES, "dtype", self.dtype, f"one of: {', '.join(DTYPES)}")
+        require(self.dtype in DTYPES, "dtype", self.dtype, f"one of: {', '.join(DTYPES)}")
         if self.top_p < 1 and self.temperature == 0:
             raise PipelineError(
                 "top_p chooses among drawn tokens, and temperature=0 draws none",
                 where="top_p",
                 hint="generation.temperature=0.7, or leave top_p out",
             )
-
-
-def _require(holds: bool, key: str, value: object, wanted: str) -> None:
-    if not holds:
-        raise PipelineError(f"{key}={value} is out of range", where=key, hint=wanted)

@@ -6,7 +6,7 @@ installed is built from the class its artefact names only where the person trust
 """
 
 from fusion_pipeline.registry.build import build, build_from, locate
-from fusion_pipeline.registry.errors import ConfigError
+from fusion_pipeline.registry.errors import ConfigError, true_or_false
 from fusion_pipeline.registry.folders import (
     add_config_dir,
     config_dir,
@@ -40,5 +40,6 @@ __all__ = [
     "locate_recorded",
     "options",
     "target_of",
+    "true_or_false",
     "trusting",
 ]

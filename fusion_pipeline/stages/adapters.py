@@ -37,7 +37,7 @@ def run(run: Run) -> None:
 
 def _ways(run: Run, values: Sequence[str]) -> tuple[bool, bool]:
     """`together` and `shared`; refuses what does not go with each other or with these tasks."""
-    together, shared = (_flag(run, name) for name in ("together", "shared"))
+    together, shared = (run.flag(name) for name in ("together", "shared"))
     if together and shared:
         raise PipelineError(
             "together=true trains one adapter for each task, shared=true one for all of them",
@@ -55,10 +55,3 @@ def _ways(run: Run, values: Sequence[str]) -> tuple[bool, bool]:
             hint="leave name= out, or train one adapter for all tasks: shared=true",
         )
     return together, shared
-
-
-def _flag(run: Run, name: str) -> bool:
-    given = run.value(name) or False
-    if not isinstance(given, bool):
-        raise PipelineError(f"{given!r} is not true or false", where=name)
-    return given

@@ -31,7 +31,7 @@ def run(run: Run) -> None:
     from fusion_pipeline.merging.opening import open_sources
 
     sources = open_sources(run.names("adapters"), run.output_root / "adapters")
-    if _flag(run.value("search"), "search"):
+    if run.flag("search"):
         from fusion_pipeline.merging.searching import search
 
         search(run, sources, method)
@@ -55,7 +55,7 @@ def plan_of(run: Run, sources: Any, method: Any) -> Plan:
         rank=_whole(run.value("rank"), "rank"),
         dtype=run.value("dtype"),
         seed=run.seed,
-        same_base=_flag(run.value("same_base"), "same_base"),
+        same_base=run.flag("same_base"),
     )
 
 
@@ -72,7 +72,7 @@ def merge(run: Run, plan: Plan) -> None:
     if not run.overwrite and is_written(plan, writing):
         run.console.print(f"{writing.output} is there already, from these very adapters", soft_wrap=True)
         return
-    reporting = _flag(run.value("report"), "report")
+    reporting = run.flag("report")
     data = check_report(run) if reporting else None
     if run.dry_run:
         check_output(plan, writing)
@@ -135,12 +135,6 @@ def _report(run: Run, output: Path, record: dict[str, Any]) -> None:
     for note in record["notes"]:
         run.console.print(f"  note: {note}", soft_wrap=True, markup=False)
     run.console.print(f"saved: {output}", soft_wrap=True, markup=False)
-
-
-def _flag(value: Any, key: str) -> bool:
-    if not isinstance(value, bool):
-        raise PipelineError(f"{value!r} is not true or false", where=key)
-    return value
 
 
 def _list(value: Any, key: str) -> list[Any] | None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fusion_pipeline.errors import PipelineError
-from fusion_pipeline.merging.method import Spanning, require
+from fusion_pipeline.errors import PipelineError, require
+from fusion_pipeline.merging.method import Spanning
 
 _STEPS, _STILL, _OPPOSITE = 1000, 1e-13, 1e-9
 
