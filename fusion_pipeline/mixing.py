@@ -110,7 +110,9 @@ class Mixer:
         return [term for term in terms if term is not None]
 
     def forget(self) -> None:
-        """Drops what bank and fusion keep from one evaluation to the next."""
+        """Drops what adapters, bank and fusion keep of a forward, or from one evaluation to the next."""
+        for module in self.bank.modules:
+            _tell(module, "begin")
         self.bank.forget()
         if self.fusion is not None:
             self.fusion.forget()

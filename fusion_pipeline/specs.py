@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,8 +73,8 @@ class Specs:
     unfreeze: UnfreezeSpec
 
 
-def check_tasks(run: Run, *keys: str) -> None:
-    """Finds where every named task comes from, before torch is loaded: a typo answers at once."""
+def check_tasks(run: Run, *keys: str, more: Sequence[str] = ()) -> None:
+    """Finds where every task comes from that `keys` or `more` name, before torch is loaded: a typo answers at once."""
     from fusion_pipeline.tasks.resolve import resolve
 
     data = read_data(run)
@@ -81,7 +82,8 @@ def check_tasks(run: Run, *keys: str) -> None:
         stay_offline_if_unreachable()
     if run.value("name") is not None:
         run.artefact_name("")
-    names = [resolve(value, data).name for key in keys for value in run.names(key)]
+    named = [value for key in keys for value in run.names(key)]
+    names = [resolve(value, data).name for value in (*named, *more)]
     for name in data.train_sizes:
         if name not in names:
             raise PipelineError(

@@ -17,6 +17,9 @@ from fusion_pipeline.cli import main as command
 
 SOURCES = ("sst2", "imdb", "mr", "mds_books", "mds_dvd", "mds_electronics")
 TARGET, SEEDS = "mds_kitchen", (0, 1, 2)
+FUSED, OWN, SEARCHED_NAME = "AdapterFusion, trained on the target", "own adapter", "searched"
+PAIRS = ((SEARCHED_NAME, "plain average"), (OWN, SEARCHED_NAME), (OWN, FUSED))
+Scores = dict[str, list[tuple[float, float]]]
 DATA = ["data=local", "data.max_train=1000", "data.max_validation=200", "data.max_test=400"]
 TRAINED = ["backbone.max_length=96", "adapter=lora", "trainer.bf16=true", "trainer.num_train_epochs=2"]
 SEARCHED = ["search=true", "searching.budget=30"]
@@ -34,15 +37,16 @@ def main(root: Path, seeds: tuple[int, ...]) -> int:
         merged = ["stage=merge", sources, f"task={TARGET}", *data, f"seed={seed}", f"output_root={place}"]
         if not (place / "adapters/kitchen-searched/search.json").is_file():
             _do(*merged, *SEARCHED, "name=kitchen-searched", "overwrite=true")
-    lines = table(root, seeds)
+    found = scores(root, seeds)
+    lines = [*table(found), "", *differences(found)]
     (root / "merge_domains.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
     return 0
 
 
-def table(root: Path, seeds: tuple[int, ...]) -> list[str]:
-    """Test accuracy of everyone, mean ± standard deviation over seeds, in per cent."""
-    found: dict[str, list[tuple[float, float]]] = {}
+def scores(root: Path, seeds: tuple[int, ...]) -> Scores:
+    """Everyone's accuracy on validation and test, a pair a seed."""
+    found: Scores = {}
     for seed in seeds:
         place = root / f"seed{seed}"
         search = json.loads((place / "adapters/kitchen-searched/search.json").read_text(encoding="utf-8"))
@@ -50,9 +54,14 @@ def table(root: Path, seeds: tuple[int, ...]) -> list[str]:
         best = max(singles, key=lambda one: (one["validation"]["accuracy"], -one["validation"]["loss"]))
         for one in [*search["standings"], best | {"name": "best single (chosen on validation)"}]:
             found.setdefault(one["name"], []).append(_accuracies(one))
-        for kind, name in (("fusion", "AdapterFusion, trained on the target"), ("adapters", "own adapter")):
+        for kind, name in (("fusion", FUSED), ("adapters", OWN)):
             metrics = json.loads((place / kind / TARGET / "metrics.json").read_text(encoding="utf-8"))
             found.setdefault(name, []).append(_accuracies(metrics))
+    return found
+
+
+def table(found: Scores) -> list[str]:
+    """Mean ± standard deviation over seeds, in per cent."""
     rows = [
         f"| {name} | {_said([v for v, _ in pairs])} | {_said([t for _, t in pairs])} |"
         for name, pairs in found.items()
@@ -62,6 +71,21 @@ def table(root: Path, seeds: tuple[int, ...]) -> list[str]:
 
 def _accuracies(metrics: dict[str, dict[str, float]]) -> tuple[float, float]:
     return 100 * metrics["validation"]["accuracy"], 100 * metrics["test"]["accuracy"]
+
+
+def differences(found: Scores) -> list[str]:
+    """Paired differences on test over seeds."""
+    from scipy import stats
+
+    lines = []
+    for one, other in PAIRS:
+        a, b = ([test for _, test in found[name]] for name in (one, other))
+        if len(a) > 1:
+            p, mean = float(stats.ttest_rel(a, b).pvalue), statistics.mean(a) - statistics.mean(b)
+            lines.append(
+                f"{one} against {other}: {mean:+.1f} points on test (paired t-test over seeds p = {p:.3f})"
+            )
+    return lines
 
 
 def _said(values: list[float]) -> str:

@@ -296,6 +296,7 @@ def test_joint_training_is_selected_by_the_target_unless_the_mean_is_asked_for(t
         chosen = selected_by(specs, select, tasks[0].spec)
         spec = replace(tiny.fit_spec(tmp_path / select), trainer=chosen.trainer)
         trainer, _ = build_trainer(model, [t.spec for t in tasks], tiny.encoded(model, *tasks), spec)
+        assert f"eval_{trainer.args.metric_for_best_model.removeprefix('eval_')}" == key
         trainer.train()
         scores = [row[key] for row in trainer.state.log_history if key in row]
         assert trainer.state.best_metric == max(scores)
@@ -336,6 +337,13 @@ def test_a_trained_adapter_stands_for_its_task_and_the_target_is_counted_once(be
         "topic",
         "paraphrase",
     ]
+    sizes = ("data.train_sizes.paraphrase=7", "data.train_sizes.review_check=5")
+    bench.train("multitask", "adapters=[paraphrase]", *sizes, "dry_run=true", name="few")
+    said = capsys.readouterr().out
+    assert "paraphrase: 7 train" in said
+    assert "review_check: 5 train" in said
+    with pytest.raises(PipelineError, match="no task 'topic' here"):
+        bench.train("multitask", "adapters=[paraphrase]", "data.train_sizes.topic=7")
     with pytest.raises(PipelineError, match="names no task but the target"):
         bench.train("multitask", "adapters=[mine]", target="topic")
     with pytest.raises(PipelineError, match="no task 'topc'"):

@@ -1,6 +1,7 @@
 """Comparisons for real, on a toy backbone: what is run, what is found again, what is chosen, what is kept."""
 
 import copy
+import csv
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from comparing import Comparing, write_task
 from hydra.errors import MissingConfigException
 
 from fusion_pipeline.cli.translate import translate
+from fusion_pipeline.compare.ledger import add_row
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.registry import ConfigError
 from fusion_pipeline.store import Manifest
@@ -177,6 +179,21 @@ def test_rows_of_one_task_can_be_few(comparing):
     assert trained.pop("t") == 5
     assert trained
     assert min(trained.values()) > 5
+
+
+def test_few_rows_of_a_source_stay_few_in_few_example_runs(comparing):
+    comparing("data.train_sizes.a=6", "train_sizes=[4,null]", contenders="multitask")
+    folders = {row["train_size"]: comparing.out / row["artefact"] for row in comparing.rows()}
+    trained = {size: tiny.metrics(folder)["examples"]["train"] for size, folder in folders.items()}
+    assert trained == {"4": 4 + 6 + 24, "": 24 + 6 + 24}
+
+
+def test_a_run_made_anew_takes_the_place_of_its_row(tmp_path):
+    row = {"role": "run", "target": "t", "contender": "c", "seed": 0, "config_hash": "x", "test": 0.5}
+    for seed, test in ((0, 0.5), (1, 0.6), (0, 0.5), (0, 0.9)):
+        add_row(tmp_path / "r.csv", row | {"seed": seed, "test": test})
+    with (tmp_path / "r.csv").open(newline="") as file:
+        assert [(one["seed"], one["test"]) for one in csv.DictReader(file)] == [("1", "0.6"), ("0", "0.9")]
 
 
 def test_a_failed_run_takes_only_those_along_that_need_it(made):

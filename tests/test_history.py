@@ -37,15 +37,16 @@ def test_the_curve_has_an_entry_an_evaluation_with_the_mean_loss_since_the_one_b
 
 
 def test_the_curve_of_several_tasks_names_them(tmp_path):
-    tasks = [tiny.task_data("one"), tiny.task_data("two", seed=1)]
+    tasks = [tiny.task_data("one"), tiny.task_data("two", sizes=(24, 9, 8), seed=1)]
     entry = run_fit(fused(*tasks), tasks, tmp_path).history[0]["validation"]
+    assert entry["one/accuracy"] != entry["two/accuracy"]
     assert entry["score"] == pytest.approx((entry["one/accuracy"] + entry["two/accuracy"]) / 2)
 
 
 def test_peak_memory_is_of_this_training_and_not_of_what_came_before():
     held = torch.zeros(60_000_000)  # 240 MB
     del held
-    mark = PeakMemory()
+    mark = PeakMemory(torch.device("cpu"))
     if mark.bytes is None:
         pytest.skip("this system does not say")
     before = mark.bytes

@@ -1,5 +1,7 @@
 """What every adapter kind promises: the folder of configs is the list, so that a new one is tested unasked."""
 
+from copy import deepcopy
+
 import pytest
 import tiny
 import torch
@@ -15,6 +17,17 @@ from fusion_pipeline.routing import is_prompt
 
 DRAWN = ("pfeiffer", "houlsby", "prompt")  # these do not start at the bare backbone
 FUSIBLE = [(family, kind) for family, kind in EACH if kind != "prompt"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_can_be_copied_after_a_step_of_training(kind):
+    model = with_kind("bert", kind)
+    batch = tiny.inputs(model)
+    model.train()
+    model(**batch, labels=torch.zeros(len(tiny.TEXTS), dtype=torch.long)).loss.backward()
+    model.eval()
+    with torch.no_grad():
+        assert torch.equal(deepcopy(model)(**batch).logits, model(**batch).logits)
 
 
 @pytest.mark.parametrize(("family", "kind"), EACH)

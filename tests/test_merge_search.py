@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 
 import merged
 import numpy as np
@@ -140,6 +141,16 @@ def test_a_fitted_head_says_what_the_regression_says():
     with torch.no_grad():
         said = fitted_head(x, data)(torch.from_numpy(x))[:, 0].numpy()
     assert np.corrcoef(said, values)[0, 1] > 0.99
+
+
+def test_a_head_is_not_fitted_to_a_class_that_train_lacks():
+    from tiny import task_data
+
+    data = task_data(sizes=(24, 8, 8))
+    spec = replace(data.spec, labels=(*data.spec.labels, "perhaps"))
+    x = np.random.default_rng(0).normal(size=(24, 6)).astype(np.float32)
+    with pytest.raises(PipelineError, match="no example of train is perhaps"):
+        fitted_head(x, replace(data, spec=spec))
 
 
 def test_a_mean_head_is_the_weighted_mean_of_parameters():

@@ -146,6 +146,8 @@ def test_a_merge_is_done_once_and_replaced_only_when_told(root, capsys):
     assert (root / "adapters" / "once" / "manifest.json").stat().st_mtime_ns == before
     with pytest.raises(PipelineError, match="another artefact lies here"):
         merge(root, *words, "weights=[1,2]")
+    with pytest.raises(PipelineError, match="another artefact lies here"):
+        merge(root, *words, "head_from=nli-lora")
     merge(root, *words, "weights=[1,2]", "overwrite=true")
     assert store.verify(root / "adapters" / "once").config["merge"]["weights"] == [1, 2]
 

@@ -132,11 +132,21 @@ class _Worker:
         self._process.wait()
 
 
+def _devices() -> list[str]:
+    """The GPUs that this process may use."""
+    import torch
+
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is None:
+        return [str(number) for number in range(torch.cuda.device_count())]
+    return [one for one in given.split(",") if one]
+
+
 def _environment(number: int, count: int) -> dict[str, str]:
     """This one's, with a share of the threads, and one of the devices where several are visible."""
     threads = int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
     own = {"OMP_NUM_THREADS": str(max(threads // count, 1)), COMMAND: command_line()}
-    devices = [one for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
+    devices = _devices()
     if len(devices) > 1:
         own["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
     # The child finds this very package, wherever it was started.

@@ -38,7 +38,7 @@ def report_runs(run: Run) -> None:
         name = run.artefact_name(check_name(store.safe_name(roots[0].resolve().name), where="name"))
         latency = bool(run.section("compare").get("latency", True))
         folder = run.output_root / "compare" / name
-        write_report(run, None, compared, folder, notes=notes, latency=latency)
+        write_report(run, compared, folder, notes=notes, latency=latency)
 
 
 def _comparable(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], list[str]]:

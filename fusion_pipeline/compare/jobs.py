@@ -105,7 +105,8 @@ class Workshop:
             data = data | {"train_sizes": sizes}
         if planned.train_size is not None:
             draw = planned.seed if planned.draw is None else planned.draw
-            data = data | {"train_sizes": {planned.task: planned.train_size}, "draw": draw}
+            sizes = {**(data.get("train_sizes") or {}), planned.task: planned.train_size}
+            data = data | {"train_sizes": sizes, "draw": draw}
         logging = config["logging"]
         logging = logging | {"group": logging.get("group") or self.name}
         # A run goes on from its own checkpoints where a comparison was interrupted.

@@ -86,12 +86,17 @@ def row(entry: Entry, task: TaskSpec) -> dict[str, Any]:
 
 
 def add_row(path: Path, values: dict[str, Any]) -> None:
-    """Adds a row to a csv file unless it has it; the file is replaced as a whole, and keeps every row it had."""
+    """Adds a row to a csv file unless it has it; the row of a run that was made anew takes the former one's place.
+
+    The file is replaced as a whole, and keeps every other row it had.
+    """
     with store.disk_errors(path), _alone(path):
         rows = _read(path)
         key = _key_of(values)
-        if any(_key_of(one) == key for one in rows):
+        former = next((one for one in rows if _key_of(one) == key), None)
+        if former is not None and all(former.get(name) == str(value) for name, value in values.items()):
             return
+        rows = [one for one in rows if one is not former]
         columns = list(dict.fromkeys([*(rows[0] if rows else ()), *COLUMNS]))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")

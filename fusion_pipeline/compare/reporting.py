@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import Any
 
 from fusion_pipeline import store
 from fusion_pipeline.compare.html import html
@@ -20,9 +21,6 @@ from fusion_pipeline.reporting.tracking_comparison import track_comparison
 from fusion_pipeline.run import Run
 from fusion_pipeline.workflow import command_line, write_json
 
-if TYPE_CHECKING:
-    from fusion_pipeline.compare.spec import CompareSpec
-
 # What the table at wandb has of each row, beside mean and standard deviation of the metric on both splits.
 _PLAIN = ("target", "contender", "train_size", "metric", "seeds", "trainable", "stored", "seconds", "latency")
 _SCORES = ("validation", "validation_sd", "test", "test_sd")
@@ -30,23 +28,23 @@ _SCORES = ("validation", "validation_sd", "test", "test_sd")
 
 def write_report(
     run: Run,
-    spec: CompareSpec | None,
     outcomes: Sequence[Outcome],
     folder: Path,
     *,
     notes: Sequence[str] = (),
     latency: bool = True,
+    extra: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Reads the finished runs `outcomes` and leaves their report in `folder`.
 
     `notes` are sentences on how settings were selected; `latency` says whether answering is timed, which loads a
-    model of every contender. Called on the main process alone.
+    model of every contender; `extra` goes into results.json. Called on the main process alone.
     """
     if not outcomes:
         return
     measured, missing = measure_latencies(outcomes, load_outcome) if latency else ({}, [])
     report = build_report(outcomes, command=command_line(), latency=measured, notes=notes, caveats=missing)
-    save_report(report, folder)
+    save_report(report, folder, extra)
     _track(run, report, folder)
     show(run.console, report)
     run.console.print(f"saved: {folder / 'report.html'} and report.md beside it", soft_wrap=True)
@@ -63,7 +61,7 @@ def _track(run: Run, report: Report, folder: Path) -> None:
     )
 
 
-def save_report(report: Report, folder: Path) -> None:
+def save_report(report: Report, folder: Path, extra: Mapping[str, Any] = MappingProxyType({})) -> None:
     """Writes every file of a report; each appears whole."""
     title, parts, pictures = title_of(report), sections(report), draw_pictures(report)
     with store.disk_errors(folder):
@@ -72,7 +70,7 @@ def save_report(report: Report, folder: Path) -> None:
             _whole(folder / f"{name}.svg", picture.svg.encode())
             _whole(folder / f"{name}.png", picture.png)
         aside = folder / ".results.json"
-        write_json(aside, report.to_json())
+        write_json(aside, {**extra, **report.to_json()})
         aside.replace(folder / "results.json")
         _whole(folder / "report.md", markdown(title, parts, pictures, report.command).encode())
         _whole(folder / "report.html", html(title, report, parts, pictures).encode())

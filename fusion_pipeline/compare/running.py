@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fusion_pipeline.compare.board import DONE, FAILED, RUNNING, Board, Entry, read_metrics
 from fusion_pipeline.compare.executors import choose_executor
 from fusion_pipeline.compare.jobs import Prepared, Workshop
-from fusion_pipeline.compare.ledger import add_row, config_hash, learning_rate, replace_text, row, write_plan
+from fusion_pipeline.compare.ledger import add_row, config_hash, learning_rate, row, write_plan
 from fusion_pipeline.compare.notes import notes
 from fusion_pipeline.compare.plan import RUN
 from fusion_pipeline.compare.progress import Estimate, View
@@ -133,8 +133,8 @@ class Comparison:
     def _rest(self) -> float | None:
         return self.estimate.rest(self.board.entries, self.workshop.spec.parallel)
 
-    def _save(self) -> None:
-        write_plan(self.folder / "plan.json", self.board, self.left_out)
+    def _save(self) -> dict[str, Any]:
+        return write_plan(self.folder / "plan.json", self.board, self.left_out)
 
     def report(self) -> None:
         """Writes the report of what is there, then says what went wrong."""
@@ -143,8 +143,9 @@ class Comparison:
             from fusion_pipeline.compare.reporting import write_report
 
             run, spec = self.workshop.run, self.workshop.spec
-            write_report(run, spec, outcomes, self.folder, notes=notes(self), latency=spec.latency)
-            _add_to_json(self.folder / "results.json", self.folder / "plan.json")
+            planned = self._save()
+            extra = {key: planned[key] for key in ("learning_rates", "missing", "left_out")}
+            write_report(run, outcomes, self.folder, notes=notes(self), latency=spec.latency, extra=extra)
         failed = self.board.failed()
         if failed:
             listed = "\n".join(f"    {e.planned.key}: {(e.error or '').splitlines()[0]}" for e in failed)
@@ -157,13 +158,3 @@ class Comparison:
 
 def _same_folder(prepared: Prepared, under_way: dict[str, Prepared]) -> bool:
     return any(other.folder == prepared.folder for other in under_way.values())
-
-
-def _add_to_json(results: Path, plan: Path) -> None:
-    """What the plan says of learning rates and of what is missing, beside the results."""
-    if not results.is_file():
-        return
-    content = json.loads(results.read_text(encoding="utf-8"))
-    planned = json.loads(plan.read_text(encoding="utf-8"))
-    content = {key: planned[key] for key in ("learning_rates", "missing", "left_out")} | content
-    replace_text(results, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -38,7 +38,8 @@ def effect(changed: TaskOutputs, unchanged: TaskOutputs, *, scale: float, drawn:
     """The effect on the primary metric. Shapes: drawn (resamples, n), how often each example is in each draw."""
     everything = np.ones((1, len(changed.ids)))
     weights = np.concatenate([everything, drawn])
-    now, difference = metrics(changed, weights), metrics(changed, weights) - metrics(unchanged, weights)
+    now = metrics(changed, weights)
+    difference = now - metrics(unchanged, weights)
     low, high = np.quantile(difference[1:], [0.025, 0.975])
     one, other = points(changed), points(unchanged)
     worse, better = int((one < other - 1e-12).sum()), int((one > other + 1e-12).sum())

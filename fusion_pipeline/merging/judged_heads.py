@@ -11,6 +11,7 @@ import torch
 
 from fusion_pipeline import store
 from fusion_pipeline.artefact_json import read_model
+from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.heads import Head, HeadSettings, HeadSpec
 
 if TYPE_CHECKING:
@@ -85,6 +86,13 @@ def _linear(
         shift, scale = float(labels.mean()), float(labels.std()) or 1.0
         fitted = Ridge(alpha=1 / _C).fit(x, (labels - shift) / scale)
         return fitted.coef_[None], np.array([fitted.intercept_]), {"shift": shift, "scale": scale}
+    missing = [name for number, name in enumerate(data.spec.labels) if not (labels == number).any()]
+    if missing:
+        raise PipelineError(
+            f"no example of train is {', '.join(missing)}: no head can be fitted",
+            where="head_from",
+            hint="more data.max_train, or head_from=NAME of an input with a head for the task",
+        )
     fitted = LogisticRegression(C=_C, max_iter=1000).fit(x, labels.astype(int))
     weight, bias = fitted.coef_, fitted.intercept_
     if len(weight) == 1:

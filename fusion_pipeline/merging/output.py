@@ -11,6 +11,7 @@ from typing import Any
 from fusion_pipeline.errors import PipelineError
 from fusion_pipeline.merging.figures import RECORD, Figures, identity, notes
 from fusion_pipeline.merging.formats import writer
+from fusion_pipeline.merging.heads import head_source
 from fusion_pipeline.merging.plan import Plan
 
 
@@ -56,6 +57,17 @@ def check_output(plan: Plan, writing: Writing) -> None:
     plan.check_numbers()
 
 
+def made_of(plan: Plan, writing: Writing) -> dict[str, Any]:
+    """Everything that the written adapter depends on, its heads and backbone included."""
+    form = writing.of(plan)
+    heads = head_source(plan, writing.head_from) if form == "native" else None
+    given = (writing.backbone or {}).get("backbone", {})
+    return identity(plan, form=form) | {
+        "head_from": heads.name if heads else None,
+        "backbone": given.get("fingerprint"),
+    }
+
+
 def is_written(plan: Plan, writing: Writing) -> bool:
     """Whether this very merge lies in the output folder already."""
     path = writing.output / RECORD
@@ -63,7 +75,7 @@ def is_written(plan: Plan, writing: Writing) -> bool:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    wanted = json.loads(json.dumps(identity(plan, form=writing.of(plan))))
+    wanted = json.loads(json.dumps(made_of(plan, writing)))
     return isinstance(found, dict) and {key: found.get(key) for key in wanted} == wanted
 
 
@@ -73,7 +85,7 @@ def write_merge(plan: Plan, writing: Writing) -> dict[str, Any]:
     form = writing.of(plan)
     with writer(form).place(plan, writing) as folder:
         more = writer(form).write(plan, writing, folder)
-        record = writing.figures.record(plan, form=form, notes=[*notes(plan), *more])
+        record = made_of(plan, writing) | writing.figures.record(plan, form=form, notes=[*notes(plan), *more])
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         (folder / RECORD).write_text(text, encoding="utf-8")
     return record

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 
 from fusion_pipeline.errors import PipelineError
 
-_PATH = re.compile(r"^(?P<stack>\D*?)\.?(?P<layer>\d+)(?:\.(?P<rest>.*))?$")
+# A layer's number is a word of its own: the 1 of `fc1` is none.
+_PATH = re.compile(r"^(?:(?P<stack>.*?)\.)?(?P<layer>\d+)(?:\.|$)")
 # Halves of a model; never a wrapper around one.
 _HALVES = {"encoder", "decoder"}
 
@@ -20,7 +21,7 @@ _HALVES = {"encoder", "decoder"}
 def layer_of(path: str) -> tuple[str, int | None]:
     """(stack, layer number) of a module; no number where it lies outside of the layers."""
     match = _PATH.match(path)
-    return (match["stack"], int(match["layer"])) if match else (path, None)
+    return (match["stack"] or "", int(match["layer"])) if match else (path, None)
 
 
 def stacks(paths: Iterable[str]) -> set[str]:

@@ -36,5 +36,5 @@ def save_trace(record: dict[str, Any], path: Path) -> None:
 
 
 def _weight(one: dict[str, Any], adapter: int, count: int) -> float:
-    rules = list(one["layer_weights"].values()) or [one["weights"] or [1 / count] * count]
+    rules = list(one["layer_weights"].values()) or [one["weights"] or [1.0] * count]
     return float(sum(rule[adapter] for rule in rules) / len(rules))

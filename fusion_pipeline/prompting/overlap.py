@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 
 def rouge_l(one: Sequence[int], other: Sequence[int]) -> float:
@@ -24,4 +25,8 @@ def common_length(one: Sequence[int], other: Sequence[int]) -> int:
 
 def overlaps(answers: Sequence[Sequence[Sequence[int]]]) -> list[list[float]]:
     """Mean ROUGE-L over prompts of every pair of contenders; `answers` are tokens by contender and prompt."""
-    return [[sum(map(rouge_l, one, other)) / len(one) for other in answers] for one in answers]
+    found = [[1.0] * len(answers) for _ in answers]
+    # ROUGE-L F1 is the same both ways, and 1 of an answer with itself.
+    for (i, one), (j, other) in combinations(enumerate(answers), 2):
+        found[i][j] = found[j][i] = sum(map(rouge_l, one, other)) / len(one)
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fusion_pipeline.prompting.contenders import Contender, running
@@ -47,7 +48,7 @@ class Comparison:
         """The contenders, the base first."""
         return [answers.contender.name for answers in self.answers]
 
-    @property
+    @cached_property
     def overlaps(self) -> list[list[float]]:
         """Mean ROUGE-L of every pair."""
         return overlaps([[said.tokens for said in answers.said] for answers in self.answers])

@@ -19,9 +19,11 @@ def run(run: Run) -> None:
     if len(run.names("target")) > 1 and run.value("name") is not None:
         raise PipelineError("one name= cannot serve several targets", where="name", hint="leave name= out")
 
-    from fusion_pipeline.specs import check_tasks
+    from fusion_pipeline.baselines.sources import source_tasks
+    from fusion_pipeline.specs import check_tasks, read_data
 
-    check_tasks(run, "target")
+    targets = run.names("target") if baseline.takes == "tasks" else []
+    check_tasks(run, "target", more=[s for t in targets for s in source_tasks(run, read_data(run), t)])
 
     from fusion_pipeline.baselines.running import run_baseline
 

@@ -70,7 +70,8 @@ def merge(run: Run, plan: Plan) -> None:
         f"merge: {names} by {plan.method.kind} into {writing.of(plan)}", soft_wrap=True, markup=False
     )
     if not run.overwrite and is_written(plan, writing):
-        run.console.print(f"{writing.output} is there already, from these very adapters", soft_wrap=True)
+        said = "is there already, from these very adapters; overwrite=true makes it and its report again"
+        run.console.print(f"{writing.output} {said}", soft_wrap=True)
         return
     reporting = run.flag("report")
     data = check_report(run) if reporting else None

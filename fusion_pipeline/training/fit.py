@@ -87,7 +87,7 @@ def fit(
     checkpoint = last_checkpoint(spec.work) if spec.resume else None
     if checkpoint is not None:
         keep.seconds_before = seconds_of(checkpoint)
-    memory = PeakMemory()
+    memory = PeakMemory(trainer.args.device)
     with _reused(trainer, spec):
         try:
             trained = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))

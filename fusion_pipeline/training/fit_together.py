@@ -56,7 +56,7 @@ def fit_together(lanes: Sequence[Lane], say: Callable[[str], None]) -> list[Fit]
     lane's own.
     """
     together = Together({lane.adapter: lane.model for lane in lanes})
-    started, memory = time.monotonic(), PeakMemory()
+    started, memory = time.monotonic(), PeakMemory(lanes[0].trainer.args.device)
     quiet = lanes[0].trainer.args.disable_tqdm
     with tqdm(
         total=max(lane.max_steps for lane in lanes), desc="together", unit="step", leave=False, disable=quiet

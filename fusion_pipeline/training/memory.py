@@ -11,15 +11,15 @@ _RESET_PEAK = "5"  # proc(5): resets VmHWM to the memory held now
 
 
 class PeakMemory:
-    """The high-water mark since it was made, in bytes: of the GPU where there is one, else of the process.
+    """The high-water mark since it was made, in bytes: of the GPU where training runs on one, else of the process.
 
     `bytes` is None where the system cannot say it of this training alone (no Linux, a locked /proc).
     """
 
-    def __init__(self) -> None:
-        self._cuda = torch.cuda.is_available()
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._cuda = device, device.type == "cuda"
         if self._cuda:
-            torch.cuda.reset_peak_memory_stats()
+            torch.cuda.reset_peak_memory_stats(device)
         self._reset = self._cuda or _reset_process()
 
     @property
@@ -27,7 +27,7 @@ class PeakMemory:
         """The mark up to now."""
         if not self._reset:
             return None
-        return int(torch.cuda.max_memory_allocated()) if self._cuda else _process_peak()
+        return int(torch.cuda.max_memory_allocated(self._device)) if self._cuda else _process_peak()
 
 
 def _reset_process() -> bool:
